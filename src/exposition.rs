@@ -1,0 +1,3 @@
+//! The published form of a report.
+
+pub mod conventions;

@@ -1,0 +1,279 @@
+//! Labels of a series, and the matchers and selectors that pick series by them.
+//!
+//! A matcher behaves as in Prometheus: regular expressions are anchored at both ends, `.` matches a
+//! newline, and an absent label is the empty string.
+
+use std::{fmt, hash::BuildHasher, sync::Arc};
+
+use foldhash::quality::FixedState;
+
+/// The label that holds a series' metric name.
+pub const METRIC_NAME: &str = "__name__";
+
+// Fingerprints may be written down (state, logs), so the seed is part of their definition.
+const FINGERPRINT_SEED: u64 = 0x736c_6f64;
+
+/// The label set of a series: sorted by name, each name once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
+
+/// A 64-bit hash of a label set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub u64);
+
+/// Why a list of labels is no label set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelsError {
+    /// The same name twice.
+    #[error("label {0:?} is given twice")]
+    Repeated(String),
+    /// A label without a name.
+    #[error("a label has no name (its value is {0:?})")]
+    NoName(String),
+}
+
+/// How a matcher compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`
+    Regex,
+    /// `!~`
+    NotRegex,
+}
+
+/// One condition on one label.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    name: String,
+    op: MatchOp,
+    value: String,
+    regex: Option<regex::Regex>,
+}
+
+/// A regular expression that Prometheus, or this program, does not accept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot use regular expression {pattern:?}: {reason}")]
+pub struct RegexError {
+    /// The expression as written.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A vector selector: the series whose labels satisfy every matcher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// All conditions; one on the metric name is among them.
+    pub matchers: Vec<Matcher>,
+}
+
+// === impl Labels ===
+
+impl Labels {
+    /// Sorts `pairs` into a label set; labels with an empty value are dropped, as they mean "absent".
+    ///
+    /// # Errors
+    /// When a name occurs twice or is empty.
+    pub fn new<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, LabelsError> {
+        let mut pairs: Vec<(Box<str>, Box<str>)> =
+            pairs.into_iter().map(|(n, v)| (n.as_ref().into(), v.as_ref().into())).collect();
+        if let Some((_, value)) = pairs.iter().find(|(name, _)| name.is_empty()) {
+            return Err(LabelsError::NoName(value.to_string()));
+        }
+        pairs.sort_unstable();
+        if let Some(twice) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(LabelsError::Repeated(twice[0].0.to_string()));
+        }
+        pairs.retain(|(_, value)| !value.is_empty());
+        Ok(Self(pairs.into()))
+    }
+
+    /// The value of a label; the empty string when it is absent.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.binary_search_by(|(n, _)| (**n).cmp(name)).map_or("", |i| &self.0[i].1)
+    }
+
+    /// Name and value of every label, by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Whether there is no label at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The labels of these names only.
+    #[must_use]
+    pub fn keep(&self, names: &[String]) -> Self {
+        Self(self.0.iter().filter(|(name, _)| names.iter().any(|n| **n == **name)).cloned().collect())
+    }
+
+    /// A hash of names and values.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(FixedState::with_seed(FINGERPRINT_SEED).hash_one(&*self.0))
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, (name, value)) in self.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{name}={value:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+// === impl Matcher ===
+
+impl Matcher {
+    /// A condition on the label `name`.
+    ///
+    /// # Errors
+    /// When `op` takes a regular expression and `value` is none.
+    pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, RegexError> {
+        let regex = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => Some(compile_anchored(value)?),
+        };
+        Ok(Self { name: name.to_owned(), op, value: value.to_owned(), regex })
+    }
+
+    /// `name="value"`.
+    pub fn equal(name: &str, value: &str) -> Self {
+        Self { name: name.to_owned(), op: MatchOp::Equal, value: value.to_owned(), regex: None }
+    }
+
+    /// The label it looks at.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it compares.
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// What it compares with.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether a label of this value (empty: absent) satisfies the condition.
+    pub fn matches(&self, value: &str) -> bool {
+        let found = self.regex.as_ref().map_or(self.value == value, |regex| regex.is_match(value));
+        found == matches!(self.op, MatchOp::Equal | MatchOp::Regex)
+    }
+}
+
+fn compile_anchored(pattern: &str) -> Result<regex::Regex, RegexError> {
+    regex::Regex::new(&format!("^(?s:{pattern})$"))
+        .map_err(|error| RegexError { pattern: pattern.to_owned(), reason: error.to_string() })
+}
+
+// The compiled form follows from the rest.
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.op, &self.value) == (&other.name, other.op, &other.value)
+    }
+}
+
+impl Eq for Matcher {}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let op = match self.op {
+            MatchOp::Equal => "=",
+            MatchOp::NotEqual => "!=",
+            MatchOp::Regex => "=~",
+            MatchOp::NotRegex => "!~",
+        };
+        write!(f, "{}{op}{:?}", self.name, self.value)
+    }
+}
+
+// === impl Selector ===
+
+impl Selector {
+    /// The metric name every selected series has, if the selector fixes it.
+    pub fn metric_name(&self) -> Option<&str> {
+        self.matchers
+            .iter()
+            .find(|m| m.name == METRIC_NAME && m.op == MatchOp::Equal)
+            .map(|m| m.value.as_str())
+    }
+
+    /// Whether a series of these labels is selected.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name)))
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.metric_name();
+        f.write_str(name.unwrap_or(""))?;
+        let rest: Vec<String> = self
+            .matchers
+            .iter()
+            .filter(|m| name.is_none() || m.name != METRIC_NAME || m.op != MatchOp::Equal)
+            .map(Matcher::to_string)
+            .collect();
+        if rest.is_empty() && name.is_some() { Ok(()) } else { write!(f, "{{{}}}", rest.join(",")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_sorted_and_an_empty_value_means_absent() {
+        let labels = Labels::new([("job", "api"), ("__name__", "up"), ("zone", "")]).unwrap();
+        assert_eq!(labels.to_string(), r#"{__name__="up",job="api"}"#);
+        assert_eq!(labels.get("zone"), "");
+        assert_eq!(labels.get("job"), "api");
+    }
+
+    #[test]
+    fn repeated_and_nameless_labels_are_refused() {
+        assert_eq!(Labels::new([("a", "1"), ("a", "1")]), Err(LabelsError::Repeated("a".into())));
+        assert_eq!(Labels::new([("", "1")]), Err(LabelsError::NoName("1".into())));
+    }
+
+    #[track_caller]
+    fn check(op: MatchOp, pattern: &str, value: &str, expected: bool) {
+        let matcher = Matcher::new("code", op, pattern).unwrap();
+        assert_eq!(matcher.matches(value), expected, "{matcher} on {value:?}");
+    }
+
+    #[test]
+    fn matchers_compare_as_prometheus_does() {
+        check(MatchOp::Equal, "200", "200", true);
+        check(MatchOp::Equal, "", "", true);
+        check(MatchOp::NotEqual, "200", "", true);
+        check(MatchOp::Regex, "5..", "500", true);
+        check(MatchOp::Regex, "5..", "5000", false);
+        check(MatchOp::Regex, "a|b", "xb", false);
+        check(MatchOp::Regex, "a.b", "a\nb", true);
+        check(MatchOp::Regex, ".*", "", true);
+        check(MatchOp::NotRegex, "5..", "200", true);
+        check(MatchOp::NotRegex, "5..", "503", false);
+    }
+
+    #[test]
+    fn the_fingerprint_tells_a_name_from_a_value() {
+        let one = Labels::new([("ab", "c")]).unwrap();
+        let other = Labels::new([("a", "bc")]).unwrap();
+        assert_ne!(one.fingerprint(), other.fingerprint());
+        assert_eq!(one.fingerprint(), one.clone().fingerprint());
+    }
+}

@@ -1,0 +1,13 @@
+//! slod evaluates service level objectives on a stream of Prometheus samples.
+//!
+//! The crate is a large pure middle with a thin shell of IO. Modules stand on floors, and a module
+//! uses only floors below its own (`tests/it/tidy.rs` holds the table and checks it).
+
+pub mod labels;
+pub mod slo;
+pub mod time;
+
+pub mod alert;
+pub mod report;
+
+pub mod exposition;

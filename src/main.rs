@@ -1,0 +1,3 @@
+//! The `slod` binary.
+
+fn main() {}

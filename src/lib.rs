@@ -4,8 +4,10 @@
 //! uses only floors below its own (`tests/it/tidy.rs` holds the table and checks it).
 
 pub mod labels;
-pub mod slo;
 pub mod time;
+
+pub mod slo;
+pub mod window;
 
 pub mod alert;
 pub mod report;

@@ -1,0 +1,197 @@
+//! Which tiers serve which windows: the shape of a history, shared by all instances of an SLO.
+
+use std::time::Duration;
+
+use crate::time::millis;
+
+// A slot is at most this part of the shortest window of its tier: what bounds the error of the cut slot.
+const SLOTS_PER_WINDOW_MIN: i64 = 30;
+// … and at most this part of the tier's longest window, whose count is the budget people look at: a
+// 30-day window in 4-hour slots.
+const SLOTS_PER_TIER_MIN: i64 = 180;
+// Windows up to this many times the shortest share a tier. Six puts 5m with 30m, and 1h with 6h.
+const TIER_SPAN_MAX: i64 = 6;
+
+// Widths that divide an hour or a day, so that slots of all tiers nest.
+const WIDTHS_MS: [i64; 25] = {
+    const S: i64 = 1_000;
+    const M: i64 = 60 * S;
+    const H: i64 = 60 * M;
+    [
+        100,
+        200,
+        500,
+        S,
+        2 * S,
+        5 * S,
+        10 * S,
+        15 * S,
+        20 * S,
+        30 * S,
+        M,
+        2 * M,
+        5 * M,
+        10 * M,
+        15 * M,
+        20 * M,
+        30 * M,
+        H,
+        2 * H,
+        3 * H,
+        4 * H,
+        6 * H,
+        8 * H,
+        12 * H,
+        24 * H,
+    ]
+};
+
+/// The tiers of a history and the windows each serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Finest first.
+    pub tiers: Vec<TierLayout>,
+    /// Shortest first.
+    pub windows: Vec<WindowLayout>,
+}
+
+/// A ring of slots of one width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TierLayout {
+    /// The width of a slot.
+    pub slot_ms: i64,
+    /// How many slots the ring holds.
+    pub slots: usize,
+}
+
+/// A window and where its counts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowLayout {
+    /// Its length.
+    pub length_ms: i64,
+    /// The index of its tier.
+    pub tier: usize,
+}
+
+// === impl Layout ===
+
+impl Layout {
+    /// The layout for these windows, evaluated at multiples of `resolution`. Windows are taken shortest
+    /// first and without repeats, and rounded up to the resolution.
+    ///
+    /// ```
+    /// # use slod::window::Layout;
+    /// # use std::time::Duration;
+    /// let hours = |h: u64| Duration::from_secs(3_600 * h);
+    /// let layout = Layout::new(&[hours(1), hours(6), hours(720)], Duration::from_secs(1));
+    /// let widths: Vec<i64> = layout.tiers.iter().map(|tier| tier.slot_ms / 60_000).collect();
+    /// assert_eq!(widths, [2, 240], "minutes");
+    /// ```
+    pub fn new(windows: &[Duration], resolution: Duration) -> Self {
+        let resolution_ms = millis(resolution).max(1);
+        let mut lengths: Vec<i64> =
+            windows.iter().map(|w| millis(*w).max(1).next_multiple_of_ms(resolution_ms)).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        let mut layout = Self { tiers: Vec::new(), windows: Vec::new() };
+        let mut rest = lengths.as_slice();
+        while let Some(&shortest) = rest.first() {
+            let served = rest.partition_point(|length| *length <= shortest * TIER_SPAN_MAX);
+            let (these, longer) = rest.split_at(served);
+            layout.push_tier(these, resolution_ms);
+            rest = longer;
+        }
+        layout
+    }
+
+    /// The width of the finest slot.
+    pub fn finest_ms(&self) -> i64 {
+        self.tiers.first().map_or(1, |tier| tier.slot_ms)
+    }
+
+    /// How far back the history reaches.
+    pub fn longest_ms(&self) -> i64 {
+        self.windows.last().map_or(0, |window| window.length_ms)
+    }
+
+    fn push_tier(&mut self, lengths: &[i64], resolution_ms: i64) {
+        let (Some(&shortest), Some(&longest)) = (lengths.first(), lengths.last()) else { return };
+        let bound = (shortest / SLOTS_PER_WINDOW_MIN).min(longest / SLOTS_PER_TIER_MIN);
+        let slot_ms = slot_width(bound, resolution_ms);
+        // One more than the window spans: its start and its end may both cut a slot.
+        let slots = usize::try_from(longest.div_ceil_ms(slot_ms) + 1).unwrap_or(usize::MAX);
+        let tier = self.tiers.len();
+        self.tiers.push(TierLayout { slot_ms, slots });
+        self.windows.extend(lengths.iter().map(|&length_ms| WindowLayout { length_ms, tier }));
+    }
+}
+
+/// The widest usual width up to `bound_ms` that holds whole resolution steps; else one such step, with
+/// which no window that is a multiple of it ever cuts a slot.
+fn slot_width(bound_ms: i64, resolution_ms: i64) -> i64 {
+    let fits = |width: &&i64| **width <= bound_ms && **width % resolution_ms == 0;
+    WIDTHS_MS.iter().rev().find(fits).copied().unwrap_or(resolution_ms)
+}
+
+/// `i64` has no stable rounding division for positive numbers.
+trait RoundUp {
+    fn div_ceil_ms(self, by: i64) -> i64;
+    fn next_multiple_of_ms(self, of: i64) -> i64;
+}
+
+impl RoundUp for i64 {
+    fn div_ceil_ms(self, by: i64) -> i64 {
+        (self + by - 1) / by
+    }
+
+    fn next_multiple_of_ms(self, of: i64) -> i64 {
+        self.div_ceil_ms(of) * of
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slo;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[track_caller]
+    fn check(windows: &[u64], expected: &[(i64, usize)]) {
+        let windows: Vec<Duration> = windows.iter().map(|s| SECOND * *s as u32).collect();
+        let layout = Layout::new(&windows, SECOND);
+        let tiers: Vec<(i64, usize)> = layout.tiers.iter().map(|t| (t.slot_ms / 1_000, t.slots)).collect();
+        assert_eq!(tiers, expected);
+    }
+
+    #[test]
+    fn the_workbook_windows_of_30_days_take_four_tiers() {
+        let mut windows: Vec<u64> =
+            slo::WORKBOOK_WINDOWS.iter().flat_map(|w| [w.short.as_secs(), w.long.as_secs()]).collect();
+        windows.push(30 * 86_400);
+        check(&windows, &[(10, 181), (120, 181), (1_200, 217), (14_400, 181)]);
+    }
+
+    #[test]
+    fn short_windows_fall_back_to_the_resolution() {
+        check(&[5, 60], &[(1, 6), (1, 61)]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_window_has_a_tier_that_reaches_it_finely_enough(
+            windows in proptest::collection::vec(1u64..90 * 86_400, 1..12),
+            resolution in 1u64..20,
+        ) {
+            let windows: Vec<Duration> = windows.iter().map(|s| Duration::from_secs(*s)).collect();
+            let layout = Layout::new(&windows, Duration::from_secs(resolution));
+            for window in &layout.windows {
+                let tier = layout.tiers[window.tier];
+                prop_assert!(tier.slots as i64 * tier.slot_ms >= window.length_ms + tier.slot_ms);
+                let fine = tier.slot_ms * SLOTS_PER_WINDOW_MIN <= window.length_ms;
+                prop_assert!(fine || tier.slot_ms == resolution as i64 * 1_000);
+            }
+        }
+    }
+}

@@ -6,6 +6,8 @@
 pub mod labels;
 pub mod time;
 
+pub mod counter;
+pub mod prompb;
 pub mod slo;
 pub mod window;
 

@@ -1,0 +1,50 @@
+//! The remote-write wire format: capped snappy, and a walk over the protobuf that borrows from the body.
+//!
+//! [`v1::parse`] reads a whole request before anything is done with it, so that a truncated body has no
+//! effect. Labels stay raw bytes: whoever meets a series the second time knows it by them, and only a
+//! stranger's labels are decoded and checked. The types that prost generates from `proto/` are for
+//! senders (the demo, tests) and the oracle that the walk is tested against.
+//!
+//! This module does not know SLOs, series or counters.
+
+pub mod generated;
+mod snappy;
+pub mod v1;
+mod wire;
+
+pub use snappy::decompress;
+
+/// Why a body is no write request. All of these are the sender's fault: repeating the request is vain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not snappy's block format.
+    #[error("body is not in snappy block format: {0}")]
+    Snappy(String),
+    /// Would be too large.
+    #[error("body declares {declared} bytes after snappy, the limit is {limit} (web.write_bytes_max)")]
+    TooLarge {
+        /// What the body declares.
+        declared: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// Not protobuf, or not of this schema.
+    #[error("body is not a write request: {what} at byte {at} of {of}")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+        /// Where in the message.
+        at: usize,
+        /// How long the message is.
+        of: usize,
+    },
+}
+
+/// A sample: a value at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+    /// The value; staleness markers are a NaN of their own.
+    pub value: f64,
+}

@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 /// The bits of the NaN that Prometheus sends when a series ends. A signalling NaN: compare bits.
 pub const STALE_MARKER_BITS: u64 = 0x7ff0_0000_0000_0002;
 
+// A billion events a second reach it in three centuries.
+const VALUE_MAX: f64 = (1_u64 << 63) as f64;
+
 /// What is remembered of a series: the last accepted sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counter {
@@ -76,6 +79,8 @@ pub enum Rejection {
     NotFinite,
     /// Below zero.
     Negative,
+    /// Beyond 2^63: no count of events, and sums of such values would not stay finite.
+    TooLarge,
 }
 
 /// Whether a value is the staleness marker.
@@ -113,6 +118,9 @@ impl Counter {
         }
         if value < 0.0 {
             return Observation::Rejected(Rejection::Negative);
+        }
+        if value > VALUE_MAX {
+            return Observation::Rejected(Rejection::TooLarge);
         }
         let observation = match self.last {
             None => first_sample(value, born_after()),
@@ -231,8 +239,8 @@ mod tests {
     fn impossible_values_are_rejected() {
         check(
             None,
-            &[(0, 1.0), (1, f64::NAN), (2, f64::INFINITY), (3, -1.0), (4, 2.0)],
-            &["Baseline First", "NotFinite", "NotFinite", "Negative", "Difference 1 from 0"],
+            &[(0, 1.0), (1, f64::NAN), (2, f64::INFINITY), (3, -1.0), (4, 1e300), (5, 2.0)],
+            &["Baseline First", "NotFinite", "NotFinite", "Negative", "TooLarge", "Difference 1 from 0"],
         );
     }
 

@@ -4,6 +4,7 @@
 //! uses only floors below its own (`tests/it/tidy.rs` holds the table and checks it).
 
 pub mod labels;
+pub mod telemetry;
 pub mod time;
 
 pub mod counter;
@@ -11,7 +12,10 @@ pub mod prompb;
 pub mod slo;
 pub mod window;
 
+pub mod burn_rate;
+pub mod matching;
+
 pub mod alert;
+
 pub mod report;
 
-pub mod exposition;

@@ -21,7 +21,7 @@ pub enum Error {
     #[error("body is not in snappy block format: {0}")]
     Snappy(String),
     /// Would be too large.
-    #[error("body declares {declared} bytes after snappy, the limit is {limit} (web.write_bytes_max)")]
+    #[error("body declares {declared} bytes after snappy, the limit is {limit} (limits.decoded_bytes_max)")]
     TooLarge {
         /// What the body declares.
         declared: usize,

@@ -25,7 +25,7 @@ pub struct SloReport {
     pub group: Labels,
     /// Whether the numbers below can be believed.
     pub status: DataStatus,
-    /// Every window of the SLO, shortest first; the last is its period.
+    /// Every window of the SLO, its period among them, shortest first.
     pub windows: Vec<WindowReport>,
     /// All events counted since the instance exists.
     pub events_total: f64,

@@ -154,9 +154,25 @@ pub fn default_min_bad_events(severity: &str) -> f64 {
     if matches!(severity, "page" | "critical") { 3.0 } else { 1.0 }
 }
 
-/// The workbook's alerts for a period: windows stay, each factor follows from its budget share.
+// Below a week the workbook's longest window is most of the period, and a share of its budget says little.
+const WINDOWS_SCALE_BELOW: Duration = Duration::from_secs(7 * 24 * HOUR);
+const WORKBOOK_PERIOD: Duration = Duration::from_secs(30 * 24 * HOUR);
+
+/// The workbook's alerts for a period. From a week on its windows stay, and each factor follows from the
+/// budget share; for shorter periods the factors of 30 days stay, and the windows shrink with the period.
 pub fn workbook_alerts(period: Duration) -> Vec<BurnRateAlert> {
-    WORKBOOK_WINDOWS.iter().map(|row| row.alert(period)).collect()
+    if period >= WINDOWS_SCALE_BELOW {
+        return WORKBOOK_WINDOWS.iter().map(|row| row.alert(period)).collect();
+    }
+    let shrunk = |window: Duration| {
+        let scaled = window.mul_f64(period.as_secs_f64() / WORKBOOK_PERIOD.as_secs_f64());
+        Duration::from_secs(scaled.as_secs_f64().round().max(1.0) as u64)
+    };
+    let alert = |row: &WorkbookWindow| {
+        let BurnRateAlert { short, long, .. } = row.alert(WORKBOOK_PERIOD);
+        BurnRateAlert { short: shrunk(short), long: shrunk(long), ..row.alert(WORKBOOK_PERIOD) }
+    };
+    WORKBOOK_WINDOWS.iter().map(alert).collect()
 }
 
 // === impl Slo ===
@@ -244,6 +260,15 @@ mod tests {
         };
         assert_eq!(factors(30), [14.4, 6.0, 3.0, 1.0]);
         assert_eq!(factors(28), [13.44, 5.6, 2.8, 0.933]);
+    }
+
+    #[test]
+    fn a_short_period_shrinks_the_windows_instead() {
+        let alerts = workbook_alerts(DAY / 2);
+        let windows: Vec<u64> = alerts.iter().map(|alert| alert.long.as_secs()).collect();
+        assert_eq!(windows, [60, 360, 1_440, 4_320]);
+        assert_eq!(alerts[0].short.as_secs(), 5);
+        assert!((alerts[0].factor - 14.4).abs() < 1e-9);
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl OpenSlots {
         Batch {
             open: self,
             generation,
-            // After `enter`, and so not before the turn to this generation: see `Gate` in the tests.
+            // After `enter`, and so not before the turn to this generation.
             closed_ms: self.closed_ms.load(Ordering::SeqCst),
             limit_ms: self.limit_ms.load(Ordering::SeqCst),
         }

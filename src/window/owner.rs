@@ -51,6 +51,11 @@ impl Windows {
         self.histories.push(History::new(layout, self.now_ms));
     }
 
+    /// The event time up to which everything is counted.
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.now_ms)
+    }
+
     /// How many SLIs there are.
     pub fn len(&self) -> usize {
         self.histories.len()

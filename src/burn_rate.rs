@@ -1,0 +1,87 @@
+//! The arithmetic of error budgets: counts in, ratios out. No state, no time but as an argument.
+//!
+//! With `T` the target, `b = 1 - T` the budget ratio and `P` the period (SRE workbook, chapter 5):
+//! error ratio `r(W) = bad(W) / total(W)`, burn rate `r(W) / b`, and budget remaining `1 - r(P) / b`.
+
+use std::time::Duration;
+
+use crate::slo::Target;
+
+/// `bad / total`, held within 0 and 1; 0 when nothing happened, because nothing bad did.
+///
+/// ```
+/// # use slod::burn_rate::error_ratio;
+/// assert_eq!(error_ratio(1.0, 1_000.0), 0.001);
+/// assert_eq!(error_ratio(0.0, 0.0), 0.0);
+/// ```
+pub fn error_ratio(bad: f64, total: f64) -> f64 {
+    if total <= 0.0 { 0.0 } else { (bad / total).clamp(0.0, 1.0) }
+}
+
+/// Whether counts contradict each other: bad events below zero or above all events. Happens when the
+/// two come from series of different scrapes, or when a spec has its terms mixed up.
+pub fn is_inconsistent(bad: f64, total: f64) -> bool {
+    // Edge interpolation leaves rounding dust.
+    let dust = 1e-9 * total.abs().max(1.0);
+    bad < -dust || bad > total + dust || total < -dust
+}
+
+/// How many times faster than allowed errors happen: 1 spends the budget exactly within the period.
+///
+/// ```
+/// # use slod::{burn_rate::burn_rate, slo::Target};
+/// let target = Target::new(0.999).unwrap();
+/// assert!((burn_rate(0.0144, target) - 14.4).abs() < 1e-9);
+/// ```
+pub fn burn_rate(error_ratio: f64, target: Target) -> f64 {
+    error_ratio / target.budget_ratio()
+}
+
+/// `1 - r(P) / b`: 1 untouched, 0 spent, negative overspent. Not clamped: how far below zero matters.
+pub fn budget_remaining(period_error_ratio: f64, target: Target) -> f64 {
+    1.0 - burn_rate(period_error_ratio, target)
+}
+
+/// How long the budget lasts if errors go on at `recent_burn_rate`: `remaining × P / burn rate`. `None`:
+/// for ever. Pessimistic when old errors are about to leave the period.
+pub fn time_to_exhaustion(remaining: f64, recent_burn_rate: f64, period: Duration) -> Option<Duration> {
+    if remaining <= 0.0 {
+        return Some(Duration::ZERO);
+    }
+    if recent_burn_rate <= 0.0 {
+        return None;
+    }
+    Duration::try_from_secs_f64(remaining * period.as_secs_f64() / recent_burn_rate).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+    #[test]
+    fn half_the_budget_at_the_page_rate_lasts_25_hours() {
+        let left = time_to_exhaustion(0.5, 14.4, MONTH).unwrap();
+        assert_eq!(left.as_secs(), 25 * 3_600);
+        assert_eq!(time_to_exhaustion(0.5, 0.0, MONTH), None);
+        assert_eq!(time_to_exhaustion(-0.1, 0.0, MONTH), Some(Duration::ZERO));
+        assert_eq!(time_to_exhaustion(1.0, f64::MIN_POSITIVE, MONTH), None, "longer than can be told");
+    }
+
+    #[test]
+    fn an_overspent_budget_is_negative() {
+        let target = Target::new(0.99).unwrap();
+        assert!((budget_remaining(0.03, target) + 2.0).abs() < 1e-9);
+        assert_eq!(budget_remaining(0.0, target), 1.0);
+    }
+
+    #[test]
+    fn impossible_counts_are_held_within_bounds_and_told() {
+        assert_eq!(error_ratio(5.0, 4.0), 1.0);
+        assert_eq!(error_ratio(-1.0, 4.0), 0.0);
+        assert_eq!(error_ratio(1.0, -4.0), 0.0);
+        assert!(is_inconsistent(5.0, 4.0) && is_inconsistent(-1.0, 4.0));
+        assert!(!is_inconsistent(4.0, 4.0) && !is_inconsistent(-1e-12, 4.0));
+    }
+}

@@ -1,3 +1,0 @@
-//! The published form of a report.
-
-pub mod conventions;

@@ -1,0 +1,12 @@
+//! Which series count for which SLO, and in which instance of it.
+//!
+//! A [`Plan`] is immutable: the SLOs in force, and an index from metric names to their terms. The
+//! [`Instances`] of its SLOs appear as series of new groups do; an ungrouped SLO has one from the start.
+//!
+//! This module does not know samples or time; an instance merely holds what ingest leaves there.
+
+mod instances;
+mod plan;
+
+pub use instances::{Instance, Instances, TooManyGroups};
+pub use plan::{Match, Plan};

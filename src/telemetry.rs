@@ -1,0 +1,323 @@
+//! slod's metrics about itself: registered once, handed to whoever counts.
+//!
+//! Names begin with `slod_`; what slod publishes about SLOs begins with `slo_` and lives in
+//! `exposition::conventions`. Counters are raised once per request or tick, not per sample.
+
+use std::{sync::Arc, time::Duration};
+
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+use prometheus::{
+    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::{Collector, Desc},
+    proto,
+};
+
+/// All of slod's own metrics.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    registry: Registry,
+    /// Counted by `ingest` and the write endpoint.
+    pub ingest: IngestMetrics,
+    /// Counted at each tick.
+    pub evaluation: EvaluationMetrics,
+    /// What the specs came to.
+    pub specs: SpecMetrics,
+}
+
+/// Metrics of the write path.
+#[derive(Clone, Debug)]
+pub struct IngestMetrics {
+    /// Requests by HTTP status code.
+    pub requests: IntCounterVec,
+    /// Time from the whole body's arrival to the answer.
+    pub request_duration: Latency,
+    /// Compressed bytes received.
+    pub bytes: IntCounter,
+    /// Samples by what became of them.
+    pub samples: IntCounterVec,
+    /// Series in the cache, by whether an SLO follows them.
+    pub series: IntGaugeVec,
+    /// Counts that wait for the next evaluation.
+    pub deferred: IntGauge,
+    /// Groups that were not opened because the SLO has too many.
+    pub groups_refused: IntCounter,
+}
+
+/// Metrics of the tick.
+#[derive(Clone, Debug)]
+pub struct EvaluationMetrics {
+    /// Evaluations done.
+    pub evaluations: IntCounter,
+    /// How long one takes.
+    pub duration: Latency,
+    /// Wall time of the last one; what the dead-man rule watches.
+    pub last: Gauge,
+    /// The event time up to which it counted.
+    pub evaluated_to: Gauge,
+    /// SLO instances evaluated.
+    pub instances: IntGauge,
+    /// SLI windows whose bad events were below zero or above all events.
+    pub inconsistent: IntCounter,
+}
+
+/// Metrics of the specs in force.
+#[derive(Clone, Debug)]
+pub struct SpecMetrics {
+    /// SLOs in force.
+    pub slos: IntGauge,
+    /// Errors in spec files: each is an SLO or file that is not served.
+    pub errors: IntGauge,
+}
+
+/// A distribution of durations, published as a summary since start.
+#[derive(Clone, Debug)]
+pub struct Latency(Arc<LatencyInner>);
+
+#[derive(Debug)]
+struct LatencyInner {
+    desc: Desc,
+    state: Mutex<(Histogram<u64>, Duration)>,
+}
+
+const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 1.0];
+// From a microsecond to a minute at two digits: about 20 KiB.
+const LATENCY_MAX: Duration = Duration::from_secs(60);
+const LATENCY_DIGITS: u8 = 2;
+
+// === impl Telemetry ===
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Telemetry {
+    /// Fresh metrics in a registry of their own.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let telemetry = Self {
+            ingest: IngestMetrics::new(&registry),
+            evaluation: EvaluationMetrics::new(&registry),
+            specs: SpecMetrics::new(&registry),
+            registry,
+        };
+        telemetry.register_process();
+        telemetry
+    }
+
+    /// Every metric at this moment.
+    pub fn gather(&self) -> Vec<proto::MetricFamily> {
+        self.registry.gather()
+    }
+
+    fn register_process(&self) {
+        let build = int_gauge_vec(
+            &self.registry,
+            "slod_build_info",
+            "Always 1; labels carry the version of slod.",
+            &["version"],
+        );
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        #[cfg(target_os = "linux")]
+        register(&self.registry, prometheus::process_collector::ProcessCollector::for_self());
+    }
+}
+
+impl IngestMetrics {
+    fn new(registry: &Registry) -> Self {
+        let counter_vec = |name, help, labels: &[&str]| {
+            let vec = IntCounterVec::new(Opts::new(name, help), labels).expect("a fixed, valid name");
+            register(registry, vec.clone());
+            vec
+        };
+        Self {
+            requests: counter_vec(
+                "slod_ingest_requests_total",
+                "Remote-write requests by HTTP status code.",
+                &["code"],
+            ),
+            request_duration: latency(
+                registry,
+                "slod_ingest_request_duration_seconds",
+                "Time from the arrival of a whole remote-write body to its answer.",
+            ),
+            bytes: counter(
+                registry,
+                "slod_ingest_bytes_total",
+                "Bytes of remote-write bodies as received, compressed.",
+            ),
+            samples: counter_vec(
+                "slod_ingest_samples_total",
+                "Samples by what became of them.",
+                &["outcome"],
+            ),
+            series: int_gauge_vec(
+                registry,
+                "slod_ingest_series",
+                "Series known, by whether an SLO follows them.",
+                &["state"],
+            ),
+            deferred: int_gauge(
+                registry,
+                "slod_ingest_deferred",
+                "Counts that wait for the next evaluation to be placed.",
+            ),
+            groups_refused: counter(
+                registry,
+                "slod_slo_groups_refused_total",
+                "Series not followed because their SLO has as many groups as it may.",
+            ),
+        }
+    }
+}
+
+impl EvaluationMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            evaluations: counter(registry, "slod_evaluations_total", "Evaluations of all SLOs."),
+            duration: latency(
+                registry,
+                "slod_evaluation_duration_seconds",
+                "Time that one evaluation of all SLOs takes.",
+            ),
+            last: gauge(
+                registry,
+                "slod_last_evaluation_timestamp_seconds",
+                "When the last evaluation was completed.",
+            ),
+            evaluated_to: gauge(
+                registry,
+                "slod_evaluated_to_timestamp_seconds",
+                "The event time up to which the last evaluation counted.",
+            ),
+            instances: int_gauge(
+                registry,
+                "slod_slo_instances",
+                "SLO instances evaluated: SLOs, and groups of grouped ones.",
+            ),
+            inconsistent: counter(
+                registry,
+                "slo_inconsistent_total",
+                "Windows evaluated whose bad events were below zero or above all events.",
+            ),
+        }
+    }
+}
+
+impl SpecMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            slos: int_gauge(registry, "slod_slos", "SLOs in force."),
+            errors: int_gauge(
+                registry,
+                "slod_spec_errors",
+                "Errors in spec files when they were last read; what has one is not served.",
+            ),
+        }
+    }
+}
+
+fn register(registry: &Registry, collector: impl Collector + 'static) {
+    registry.register(Box::new(collector)).expect("BUG: a metric is registered twice");
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    let counter = IntCounter::new(name, help).expect("a fixed, valid name");
+    register(registry, counter.clone());
+    counter
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::new(name, help).expect("a fixed, valid name");
+    register(registry, gauge.clone());
+    gauge
+}
+
+fn int_gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect("a fixed, valid name");
+    register(registry, gauge.clone());
+    gauge
+}
+
+fn int_gauge_vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    let vec = IntGaugeVec::new(Opts::new(name, help), labels).expect("a fixed, valid name");
+    register(registry, vec.clone());
+    vec
+}
+
+fn latency(registry: &Registry, name: &str, help: &str) -> Latency {
+    let latency = Latency::new(name, help);
+    register(registry, latency.clone());
+    latency
+}
+
+// === impl Latency ===
+
+impl Latency {
+    fn new(name: &str, help: &str) -> Self {
+        let desc = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), Default::default())
+            .expect("a fixed, valid name");
+        let histogram = Histogram::new_with_max(micros(LATENCY_MAX), LATENCY_DIGITS)
+            .expect("a range and precision that hdrhistogram holds");
+        Self(Arc::new(LatencyInner { desc, state: Mutex::new((histogram, Duration::ZERO)) }))
+    }
+
+    /// Records one duration; what is longer than a minute counts as a minute.
+    pub fn record(&self, duration: Duration) {
+        let (histogram, sum) = &mut *self.0.state.lock();
+        histogram.saturating_record(micros(duration));
+        *sum += duration;
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Collector for Latency {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.0.desc]
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        let (histogram, sum) = &*self.0.state.lock();
+        let quantiles = QUANTILES.map(|quantile| {
+            let mut pair = proto::Quantile::default();
+            pair.set_quantile(quantile);
+            pair.set_value(histogram.value_at_quantile(quantile) as f64 / 1e6);
+            pair
+        });
+        let mut summary = proto::Summary::default();
+        summary.set_sample_count(histogram.len());
+        summary.set_sample_sum(sum.as_secs_f64());
+        summary.set_quantile(quantiles.to_vec());
+        let mut metric = proto::Metric::default();
+        metric.set_summary(summary);
+        let mut family = proto::MetricFamily::default();
+        family.set_name(self.0.desc.fq_name.clone());
+        family.set_help(self.0.desc.help.clone());
+        family.set_field_type(proto::MetricType::SUMMARY);
+        family.set_metric(vec![metric]);
+        vec![family]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_a_summary() {
+        let telemetry = Telemetry::new();
+        for ms in 1..=100 {
+            telemetry.ingest.request_duration.record(Duration::from_millis(ms));
+        }
+        telemetry.ingest.request_duration.record(Duration::from_secs(3_600));
+        let text = prometheus::TextEncoder::new().encode_to_string(&telemetry.gather()).unwrap();
+        assert!(text.contains("slod_ingest_request_duration_seconds_count 101\n"), "{text}");
+        assert!(text.contains("slod_ingest_request_duration_seconds_sum 3605.05\n"), "{text}");
+        assert!(text.contains("slod_ingest_request_duration_seconds{quantile=\"0.5\"} 0.05"), "{text}");
+    }
+}

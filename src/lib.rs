@@ -9,11 +9,13 @@ pub mod time;
 
 pub mod counter;
 pub mod prompb;
+pub mod promql;
 pub mod slo;
 pub mod window;
 
 pub mod burn_rate;
 pub mod matching;
+pub mod spec;
 
 pub mod alert;
 

@@ -1,0 +1,334 @@
+//! What all formats read: fields, texts, numbers, durations, labels; and the reporting of errors.
+//!
+//! A method that cannot read a field reports it and returns `None` or something harmless, so that
+//! the caller goes on to the next field. Whether what it built counts is decided once, by
+//! [`Reader::checked`].
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    diagnostic::{Diagnostic, Severity},
+    yaml::{Key, Node, Value},
+};
+use crate::{slo::Target, time::parse_duration};
+
+/// Labels that slod itself puts on its series.
+const OWN_LABELS: [&str; 7] =
+    ["slo", "service", "window", "severity", "long_window", "short_window", "status"];
+
+/// The longest window whose counts are kept.
+pub(super) const WINDOW_MAX: Duration = Duration::from_secs(90 * 86_400);
+
+/// A position in a document, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
+/// Reports on one document.
+pub(super) struct Reader<'t> {
+    path: &'t str,
+    pub(super) text: &'t str,
+    first_line: u32,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// The fields of a mapping.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'n> {
+    /// Where the mapping is.
+    pub(super) at: Place,
+    entries: &'n [(Key, Node)],
+}
+
+// === impl Place ===
+
+impl Place {
+    pub(super) const START: Self = Self { line: 1, column: 1 };
+}
+
+// === impl Fields ===
+
+impl<'n> Fields<'n> {
+    /// The value of a field; an empty one is no value.
+    pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
+        let (_, node) = self.entries.iter().find(|(key, _)| key.name == name)?;
+        (!matches!(node.value, Value::Null)).then_some(node)
+    }
+
+    /// The place of a field's value, else of the mapping.
+    pub(super) fn place(&self, name: &str) -> Place {
+        self.get(name).map_or(self.at, |node| node.at)
+    }
+}
+
+// === impl Reader ===
+
+impl<'t> Reader<'t> {
+    pub(super) fn new(path: &'t str, text: &'t str, first_line: u32) -> Self {
+        Self { path, text, first_line, diagnostics: Vec::new() }
+    }
+
+    /// The diagnostics in the order of the text.
+    pub(super) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
+        self.diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+        self.diagnostics
+    }
+
+    pub(super) fn error(&mut self, at: Place, message: impl Into<String>) {
+        self.report(Severity::Error, at, message.into());
+    }
+
+    pub(super) fn warn(&mut self, at: Place, message: impl Into<String>) {
+        self.report(Severity::Warning, at, message.into());
+    }
+
+    fn report(&mut self, severity: Severity, at: Place, message: String) {
+        let (path, line) = (self.path.to_owned(), self.line(at));
+        self.diagnostics.push(Diagnostic { severity, path, line, column: at.column, message });
+    }
+
+    /// `path:line:column` of a place in the document.
+    pub(super) fn describe(&self, at: Place) -> String {
+        format!("{}:{}:{}", self.path, self.line(at), at.column)
+    }
+
+    fn line(&self, at: Place) -> u32 {
+        self.first_line.saturating_add(at.line - 1)
+    }
+
+    /// What `read` returns, unless it reported an error.
+    pub(super) fn checked<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let before = self.errors();
+        read(self).filter(|_| self.errors() == before)
+    }
+
+    fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
+    }
+
+    /// The fields of a mapping; other names than the known ones are reported.
+    pub(super) fn fields<'n>(&mut self, node: &'n Node, known: &[&str]) -> Option<Fields<'n>> {
+        let entries = self.map(node)?;
+        for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.name.as_str())) {
+            self.error(key.at, unknown("field", &key.name, known));
+        }
+        Some(Fields { at: node.at, entries })
+    }
+
+    fn map<'n>(&mut self, node: &'n Node) -> Option<&'n [(Key, Node)]> {
+        match &node.value {
+            Value::Map(entries) => Some(entries),
+            _ => self.unexpected(node, "a mapping"),
+        }
+    }
+
+    pub(super) fn list<'n>(&mut self, node: &'n Node) -> Option<&'n [Node]> {
+        match &node.value {
+            Value::List(items) => Some(items),
+            _ => self.unexpected(node, "a list"),
+        }
+    }
+
+    pub(super) fn text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
+        match &node.value {
+            Value::Scalar(text) => Some(text),
+            _ => self.unexpected(node, "a text"),
+        }
+    }
+
+    fn unexpected<T>(&mut self, node: &Node, expected: &str) -> Option<T> {
+        let found = match &node.value {
+            Value::Null => "nothing".to_owned(),
+            Value::Scalar(text) => format!("{text:?}"),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+        };
+        self.error(node.at, format!("expected {expected}, found {found}"));
+        None
+    }
+
+    pub(super) fn required<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Option<&'n Node> {
+        let node = fields.get(name);
+        if node.is_none() {
+            self.error(fields.at, format!("missing field `{name}`"));
+        }
+        node
+    }
+
+    /// The fields of a required mapping.
+    pub(super) fn required_fields<'n>(
+        &mut self,
+        fields: &Fields<'n>,
+        name: &str,
+        known: &[&str],
+    ) -> Option<Fields<'n>> {
+        let node = self.required(fields, name)?;
+        self.fields(node, known)
+    }
+
+    /// A required text that says something.
+    pub(super) fn required_text<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Option<&'n str> {
+        let node = self.required(fields, name)?;
+        let text = self.text(node)?;
+        if text.trim().is_empty() {
+            self.error(node.at, format!("{name} is empty"));
+        }
+        Some(text)
+    }
+
+    /// An optional text.
+    pub(super) fn optional_text(&mut self, fields: &Fields<'_>, name: &str) -> String {
+        fields.get(name).and_then(|node| self.text(node)).unwrap_or_default().to_owned()
+    }
+
+    pub(super) fn optional_flag(&mut self, fields: &Fields<'_>, name: &str) -> bool {
+        let Some(node) = fields.get(name) else { return false };
+        match self.text(node) {
+            Some("true") => true,
+            None | Some("false") => false,
+            Some(other) => {
+                self.error(node.at, format!("{name} must be true or false; got {other:?}"));
+                false
+            }
+        }
+    }
+
+    pub(super) fn number(&mut self, node: &Node, name: &str) -> Option<f64> {
+        let text = self.text(node)?;
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+        if number.is_none() {
+            self.error(node.at, format!("{name} must be a number; got {text:?}"));
+        }
+        number
+    }
+
+    pub(super) fn duration(&mut self, node: &Node, name: &str) -> Option<Duration> {
+        match parse_duration(self.text(node)?) {
+            Ok(duration) => Some(duration),
+            Err(error) => {
+                self.error(node.at, format!("{name}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// An optional duration, zero if absent.
+    pub(super) fn optional_duration(&mut self, fields: &Fields<'_>, name: &str) -> Duration {
+        fields.get(name).and_then(|node| self.duration(node, name)).unwrap_or_default()
+    }
+
+    /// A duration over which events can be counted.
+    pub(super) fn window(&mut self, node: &Node, name: &str) -> Option<Duration> {
+        let window = self.duration(node, name)?;
+        if window.is_zero() {
+            self.error(node.at, format!("{name} must be longer than 0s"));
+            return None;
+        }
+        if window > WINDOW_MAX {
+            let text = self.text(node)?;
+            self.error(node.at, format!("{name} {text} is too long; the longest retained window is 90d"));
+            return None;
+        }
+        Some(window)
+    }
+
+    /// A target in percent, such as `99.9` or `99.9%`.
+    pub(super) fn target(&mut self, node: &Node, name: &str) -> Option<Target> {
+        let text = self.text(node)?;
+        let Ok(percent) = text.trim().trim_end_matches('%').trim_end().parse::<f64>() else {
+            self.error(node.at, format!("{name} must be a percentage such as 99.9; got {text:?}"));
+            return None;
+        };
+        match target_of(percent) {
+            Ok(target) => Some(target),
+            Err(reason) => {
+                self.error(node.at, format!("{name} {percent} {reason}"));
+                None
+            }
+        }
+    }
+
+    /// Labels to put on series; names must be of use there.
+    pub(super) fn labels(&mut self, fields: &Fields<'_>, name: &str) -> BTreeMap<String, String> {
+        let entries = self.string_map(fields, name);
+        for (key, _) in &entries {
+            self.check_label_name(key.at, &key.name);
+        }
+        collect(entries)
+    }
+
+    /// Annotations of alerts; their names may be any label name.
+    pub(super) fn annotations(&mut self, fields: &Fields<'_>, name: &str) -> BTreeMap<String, String> {
+        let entries = self.string_map(fields, name);
+        for (key, _) in entries.iter().filter(|(key, _)| !is_label_name(&key.name)) {
+            self.error(
+                key.at,
+                format!("{:?} is no annotation name; it must match {LABEL_PATTERN}", key.name),
+            );
+        }
+        collect(entries)
+    }
+
+    /// A mapping of texts, with the places of its keys.
+    pub(super) fn string_map<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Vec<(&'n Key, &'n str)> {
+        let entries = fields.get(name).and_then(|node| self.map(node)).unwrap_or_default();
+        entries.iter().filter_map(|(key, node)| Some((key, self.text(node)?))).collect()
+    }
+
+    /// Reports a label that slod cannot put on its series.
+    pub(super) fn check_label_name(&mut self, at: Place, name: &str) {
+        if !is_label_name(name) {
+            self.error(at, format!("{name:?} is no label name; it must match {LABEL_PATTERN}"));
+        } else if OWN_LABELS.contains(&name) {
+            self.error(at, format!("label {name} is slod's own; choose another name"));
+        } else if name.starts_with("__") {
+            self.error(at, format!("label {name} is Prometheus' own; names must not begin with __"));
+        }
+    }
+}
+
+const LABEL_PATTERN: &str = "[a-zA-Z_][a-zA-Z0-9_]*";
+
+fn is_label_name(name: &str) -> bool {
+    let first_ok = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    first_ok && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn collect(entries: Vec<(&Key, &str)>) -> BTreeMap<String, String> {
+    entries.into_iter().map(|(key, value)| (key.name.clone(), value.to_owned())).collect()
+}
+
+/// The target of a percentage. One below 1% was meant as a ratio.
+fn target_of(percent: f64) -> Result<Target, String> {
+    if percent >= 100.0 {
+        Err("leaves no error budget; it must be below 100".to_owned())
+    } else if percent > 0.0 && percent < 1.0 {
+        Err(format!("is below 1%; did you mean {}?", shift(percent, 2)))
+    } else {
+        Target::new(shift(percent, -2)).map_err(|_| "promises nothing; it must be above 0".to_owned())
+    }
+}
+
+/// Moves the decimal point, `99.9` to `0.999`. A division would be off in the last digit.
+fn shift(number: f64, digits: i32) -> f64 {
+    format!("{number}e{digits}").parse().expect("a number's own text is a number")
+}
+
+/// Says that a name is unknown, and which known one it resembles.
+pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    match nearest(name, known) {
+        Some(near) => format!("unknown {what} `{name}`, did you mean `{near}`?"),
+        None => format!("unknown {what} `{name}`, expected one of {}", known.join(", ")),
+    }
+}
+
+/// The most similar name, unless a third of it or more is different. Spellings such as `errorQuery`
+/// and `error-query` are not different from `error_query`.
+fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let plain = |name: &str| name.replace(['_', '-'], "").to_lowercase();
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&plain(name), &plain(candidate));
+    let nearest = known.iter().min_by_key(|candidate| distance(candidate))?;
+    (distance(nearest) * 3 <= nearest.len()).then_some(nearest)
+}

@@ -18,6 +18,9 @@ pub mod matching;
 pub mod spec;
 
 pub mod alert;
+pub mod ingest;
 
 pub mod report;
+
+pub mod engine;
 

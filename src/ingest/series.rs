@@ -1,0 +1,210 @@
+//! A followed series: its counter, and what each increment counts for.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use super::Config;
+use crate::{
+    counter::{Counter, Observation},
+    labels::Labels,
+    matching::{Instance, Instances, Match},
+    time::{Timestamp, millis},
+    window::{Batch, Counts},
+};
+
+/// A series that at least one SLO counts.
+#[derive(Debug)]
+pub(super) struct Series {
+    labels: Labels,
+    routes: Box<[Route]>,
+    counter: Mutex<Counter>,
+}
+
+/// What a series counts for in one SLO instance.
+#[derive(Debug)]
+struct Route {
+    instance: Arc<Instance>,
+    bad: f64,
+    total: f64,
+    /// `None` when the labels do not tell where the series was scraped.
+    target: Option<Arc<Target>>,
+}
+
+/// The scrapes of one target as far as one SLO sees them. Tells whether a new series of it was born
+/// since the last scrape or merely never seen.
+#[derive(Debug)]
+pub(super) struct Target {
+    latest_ms: AtomicI64,
+    scrapes: Mutex<Option<Scrapes>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Scrapes {
+    first: Timestamp,
+    previous: Timestamp,
+    latest: Timestamp,
+}
+
+/// The targets of every SLO.
+#[derive(Debug, Default)]
+pub(super) struct Targets(Mutex<HashMap<(usize, Labels), Arc<Target>>>);
+
+// What tells one target from another. A series must at least have `instance`.
+const TARGET_LABELS: [&str; 3] = ["cluster", "instance", "job"];
+
+// Prometheus' lookback: a target silent for longer may have been away, and its series are not new.
+const SCRAPE_GAP_MAX: Duration = Duration::from_secs(300);
+
+// === impl Series ===
+
+impl Series {
+    /// A series and how many of its matches were left out because their SLO has too many groups.
+    pub(super) fn new(
+        labels: Labels,
+        matches: Vec<Match>,
+        instances: &Instances,
+        targets: &Targets,
+    ) -> (Self, u64) {
+        let matched = matches.len();
+        let routes: Box<[Route]> = matches
+            .into_iter()
+            .filter_map(|Match { slo, bad, total, group }| {
+                let instance = instances.find_or_open(slo, &group).ok()?;
+                let target = targets.of_series(slo, &labels);
+                Some(Route { instance, bad, total, target })
+            })
+            .collect();
+        let refused = (matched - routes.len()) as u64;
+        (Self { labels, routes, counter: Mutex::default() }, refused)
+    }
+
+    pub(super) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    pub(super) fn last_at(&self) -> Option<Timestamp> {
+        self.counter.lock().last_at()
+    }
+
+    /// Takes a sample, and counts what it adds. Both happen under the series' lock: a second copy of the
+    /// sample finds the counter moved on.
+    pub(super) fn observe(
+        &self,
+        config: &Config,
+        batch: &Batch<'_>,
+        at: Timestamp,
+        value: f64,
+    ) -> Observation {
+        let mut counter = self.counter.lock();
+        let was_live = counter.is_live();
+        let observation = counter.observe(at, value, || self.born_after(at, config.warm_up), config.max_gap);
+        match observation {
+            Observation::Increment { from, value, .. } => self.count(batch, from, at, value),
+            Observation::Baseline(_) => self.count(batch, at, at, 0.0),
+            Observation::Stale | Observation::Rejected(_) => (),
+        }
+        self.note_liveness(was_live, counter.is_live());
+        observation
+    }
+
+    /// Ends a series that nobody will hear of again.
+    pub(super) fn end(&self) {
+        let counter = std::mem::take(&mut *self.counter.lock());
+        self.note_liveness(counter.is_live(), false);
+    }
+
+    fn count(&self, batch: &Batch<'_>, from: Timestamp, at: Timestamp, value: f64) {
+        for route in &self.routes {
+            route.count(batch, from, at, value);
+        }
+    }
+
+    fn note_liveness(&self, was_live: bool, is_live: bool) {
+        if was_live != is_live {
+            for route in &self.routes {
+                route.instance.note_live_series(if is_live { 1 } else { -1 });
+            }
+        }
+    }
+
+    /// A moment at which the series is known not to have existed: every SLO it counts for had followed
+    /// its target for a while, and saw it scraped shortly before without this series.
+    fn born_after(&self, at: Timestamp, warm_up: Duration) -> Option<Timestamp> {
+        let scrapes = self.routes.iter().map(|route| route.target.as_ref()?.scraped_before(at, warm_up));
+        scrapes.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    fn count(&self, batch: &Batch<'_>, from: Timestamp, at: Timestamp, value: f64) {
+        if let Some(target) = &self.target {
+            target.note_scrape(at);
+        }
+        let observed = self.instance.note_sample(from, at);
+        let events = Counts::events(self.bad * value, self.total * value);
+        if self.instance.is_gap(from, at) {
+            // Interpolated, so not observed.
+            batch.add_spread(self.instance.sli, from.0, at.0, events);
+        } else {
+            let counts = Counts { observed_ms: millis(observed) as f64, ..events };
+            if counts != Counts::ZERO {
+                batch.add(self.instance.sli, at.0, counts);
+            }
+        }
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    fn note_scrape(&self, at: Timestamp) {
+        // Relaxed: only spares the lock for the other series of a scrape.
+        if self.latest_ms.load(Ordering::Relaxed) == at.0 {
+            return;
+        }
+        let mut scrapes = self.scrapes.lock();
+        let next = match *scrapes {
+            None => Scrapes { first: at, previous: at, latest: at },
+            Some(seen) if at > seen.latest => Scrapes { previous: seen.latest, latest: at, ..seen },
+            Some(seen) => seen,
+        };
+        *scrapes = Some(next);
+        self.latest_ms.store(next.latest.0, Ordering::Relaxed);
+    }
+
+    /// The last scrape before `at`, if it is recent and the target had been followed for a while by then.
+    fn scraped_before(&self, at: Timestamp, warm_up: Duration) -> Option<Timestamp> {
+        let Scrapes { first, previous, latest } = (*self.scrapes.lock())?;
+        let before = if latest < at { latest } else { previous };
+        let is_recent = before < at && at.since(before) <= SCRAPE_GAP_MAX;
+        (is_recent && before >= first + warm_up).then_some(before)
+    }
+}
+
+// === impl Targets ===
+
+impl Targets {
+    fn of_series(&self, slo: usize, labels: &Labels) -> Option<Arc<Target>> {
+        if labels.get("instance").is_empty() {
+            return None;
+        }
+        let key = (slo, labels.keep(&TARGET_LABELS.map(str::to_owned)));
+        let new = || Target { latest_ms: AtomicI64::new(i64::MIN), scrapes: Mutex::default() };
+        Some(Arc::clone(self.0.lock().entry(key).or_insert_with(|| Arc::new(new()))))
+    }
+
+    /// Forgets targets that no series belongs to any more.
+    pub(super) fn forget_unused(&self) {
+        self.0.lock().retain(|_, target| Arc::strong_count(target) > 1);
+    }
+}

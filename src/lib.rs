@@ -24,3 +24,6 @@ pub mod report;
 
 pub mod engine;
 
+pub mod exposition;
+pub mod rules;
+

@@ -1,0 +1,277 @@
+//! The published form of a report: Prometheus' text format 0.0.4.
+//!
+//! Every series carries `service`, `slo`, the labels of the spec and those of the group. Values are never
+//! NaN: where nothing is known, `slo_data_status` says so.
+
+pub mod conventions;
+
+use std::collections::BTreeMap;
+
+use prometheus::{TextEncoder, proto};
+
+use crate::{
+    report::{DataStatus, Report, SloReport},
+    slo::BurnRateAlert,
+    time::format_duration,
+};
+use conventions::{self as names, Family};
+
+/// The content type of what [`render`] gives.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+type Labels<'a> = Vec<(&'a str, &'a str)>;
+
+/// A family under construction.
+struct Builder {
+    family: Family,
+    metrics: Vec<proto::Metric>,
+}
+
+/// The series of a report, followed by `own` (slod's metrics about itself).
+///
+/// # Errors
+/// When a family cannot be encoded.
+pub fn render(report: &Report, own: &[proto::MetricFamily]) -> Result<String, prometheus::Error> {
+    let mut families = slo_families(report);
+    families.retain(|family| !family.get_metric().is_empty());
+    families.extend_from_slice(own);
+    TextEncoder::new().encode_to_string(&families)
+}
+
+fn slo_families(report: &Report) -> Vec<proto::MetricFamily> {
+    let one = |family, value: fn(&SloReport) -> f64| {
+        let mut builder = Builder::new(family);
+        for slo in &report.slos {
+            builder.push(slo, &[], value(slo));
+        }
+        builder.build()
+    };
+    let many = |family, push: fn(&mut Builder, &SloReport)| {
+        let mut builder = Builder::new(family);
+        for slo in &report.slos {
+            push(&mut builder, slo);
+        }
+        builder.build()
+    };
+    vec![
+        one(names::ERROR_BUDGET_REMAINING, |slo| slo.error_budget_remaining),
+        one(names::OBJECTIVE, |slo| slo.slo.objective.target.ratio()),
+        many(names::ERROR_RATIO, push_error_ratios),
+        many(names::BURN_RATE, push_burn_rates),
+        many(names::BURN_RATE_CONDITION, push_conditions),
+        many(names::ALERT_STATE, push_alert_states),
+        one(names::EVENTS, |slo| slo.events_total),
+        one(names::BAD_EVENTS, |slo| slo.bad_events_total),
+        one(names::TIME_TO_EXHAUSTION, |slo| {
+            slo.time_to_exhaustion.map_or(f64::INFINITY, |left| left.as_secs_f64())
+        }),
+        one(names::TIME_TO_RECOVERY, |slo| slo.time_to_recovery.as_secs_f64()),
+        one(names::WINDOW_COVERAGE, |slo| slo.coverage),
+        many(names::DATA_STATUS, push_status),
+        one(names::LAST_SAMPLE, |slo| slo.last_sample.map_or(0.0, |last| last.seconds())),
+        many(names::INFO, push_info),
+    ]
+}
+
+fn push_error_ratios(builder: &mut Builder, slo: &SloReport) {
+    for window in &slo.windows {
+        let length = format_duration(window.window);
+        builder.push(slo, &[(names::LABEL_WINDOW, &length)], window.error_ratio);
+    }
+}
+
+fn push_burn_rates(builder: &mut Builder, slo: &SloReport) {
+    for window in &slo.windows {
+        let length = format_duration(window.window);
+        builder.push(slo, &[(names::LABEL_WINDOW, &length)], window.burn_rate);
+    }
+}
+
+fn push_conditions(builder: &mut Builder, slo: &SloReport) {
+    for (alert, report) in slo.slo.alerts.iter().zip(&slo.alerts) {
+        let (long, short) = (format_duration(alert.long), format_duration(alert.short));
+        let mut labels: Labels<'_> = vec![
+            (names::LABEL_SEVERITY, &alert.severity),
+            (names::LABEL_LONG_WINDOW, &long),
+            (names::LABEL_SHORT_WINDOW, &short),
+        ];
+        labels.extend(alert_labels(slo, alert));
+        builder.push(slo, &labels, f64::from(u8::from(report.condition)));
+    }
+}
+
+/// One series per severity, with the state of its most advanced alert: an incident that two windows see
+/// is still one alert.
+fn push_alert_states(builder: &mut Builder, slo: &SloReport) {
+    let mut levels: BTreeMap<&str, (u8, Labels<'_>)> = BTreeMap::new();
+    for (alert, report) in slo.slo.alerts.iter().zip(&slo.alerts) {
+        let (level, labels) = levels.entry(&alert.severity).or_default();
+        *level = report.state.level().max(*level);
+        labels.extend(alert_labels(slo, alert));
+    }
+    for (severity, (level, mut labels)) in levels {
+        labels.push((names::LABEL_SEVERITY, severity));
+        builder.push(slo, &labels, f64::from(level));
+    }
+}
+
+/// The labels of an alert but those that tell groups apart.
+fn alert_labels<'a>(
+    slo: &'a SloReport,
+    alert: &'a BurnRateAlert,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pairs(&alert.labels).filter(|(name, _)| slo.group.get(name).is_empty())
+}
+
+fn push_status(builder: &mut Builder, slo: &SloReport) {
+    for status in DataStatus::ALL {
+        let value = f64::from(u8::from(status == slo.status));
+        builder.push(slo, &[(names::LABEL_STATUS, status.name())], value);
+    }
+}
+
+/// What the spec says, annotations included: those of the SLO before those of its alerts, in their order.
+fn push_info(builder: &mut Builder, slo: &SloReport) {
+    let window = format_duration(slo.slo.objective.window);
+    let objective = slo.slo.objective.target.ratio().to_string();
+    let of_alerts = slo.slo.alerts.iter().rev().flat_map(|alert| pairs(&alert.annotations));
+    let mut labels: Labels<'_> = of_alerts.chain(pairs(&slo.slo.annotations)).collect();
+    labels.retain(|(name, _)| is_label_name(name));
+    labels.push((names::LABEL_WINDOW, &window));
+    labels.push(("objective", &objective));
+    if !slo.slo.description.is_empty() {
+        labels.push(("description", &slo.slo.description));
+    }
+    builder.push(slo, &labels, 1.0);
+}
+
+fn pairs(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    map.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+/// Prometheus' rule for label names.
+fn is_label_name(name: &str) -> bool {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts_well && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+// === impl Builder ===
+
+impl Builder {
+    fn new(family: Family) -> Self {
+        Self { family, metrics: Vec::new() }
+    }
+
+    /// Adds a series. What is more particular wins where names collide: `extra`, then the identity,
+    /// then the group, then the labels of the spec.
+    fn push(&mut self, slo: &SloReport, extra: &[(&str, &str)], value: f64) {
+        let mut labels: BTreeMap<&str, &str> = pairs(&slo.slo.labels).collect();
+        labels.extend(slo.group.iter());
+        labels.insert(names::LABEL_SERVICE, &slo.slo.id.service);
+        labels.insert(names::LABEL_SLO, &slo.slo.id.name);
+        labels.extend(extra.iter().copied());
+        let labels = labels.into_iter().map(|(name, value)| label_pair(name, value)).collect();
+        let mut metric = proto::Metric::from_label(labels);
+        if self.family.is_counter {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.metrics.push(metric);
+    }
+
+    fn build(self) -> proto::MetricFamily {
+        let kind = if self.family.is_counter { proto::MetricType::COUNTER } else { proto::MetricType::GAUGE };
+        let mut family = proto::MetricFamily::default();
+        family.set_name(self.family.name.to_owned());
+        family.set_help(self.family.help.to_owned());
+        family.set_field_type(kind);
+        family.set_metric(self.metrics);
+        family
+    }
+}
+
+fn label_pair(name: &str, value: &str) -> proto::LabelPair {
+    let mut pair = proto::LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        alert::AlertState,
+        labels,
+        report::{AlertReport, WindowReport},
+        slo::{Indicator, Objective, Slo, SloId, Target, workbook_alerts},
+        time::Timestamp,
+    };
+    use std::{sync::Arc, time::Duration};
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn slo_report() -> SloReport {
+        let pages = workbook_alerts(HOUR * 720).into_iter().take(2);
+        let with_label = |alert| BurnRateAlert {
+            labels: map(&[("team", "sre"), ("route", "not this")]),
+            annotations: map(&[("dashboard", "http://d"), ("runbook_url", "not this")]),
+            ..alert
+        };
+        let slo = Slo {
+            id: SloId { service: "shop".into(), name: "api \"fast\"".into() },
+            description: "a\nb".into(),
+            labels: map(&[("tier", "1"), ("service", "not this")]),
+            annotations: map(&[("runbook_url", "http://r"), ("not a label", "x")]),
+            objective: Objective { target: Target::new(0.999).unwrap(), window: HOUR * 720 },
+            indicator: Indicator { bad: Vec::new(), total: Vec::new(), group_by: vec!["route".into()] },
+            alerts: pages.map(with_label).collect(),
+        };
+        let firing = AlertState::Firing { since: Timestamp(0), held_at: Timestamp(0) };
+        SloReport {
+            slo: Arc::new(slo),
+            group: labels::Labels::new([("route", "/a")]).unwrap(),
+            status: DataStatus::NoTraffic,
+            windows: vec![WindowReport {
+                window: HOUR,
+                events: 10.0,
+                bad_events: 1.0,
+                error_ratio: 0.1,
+                burn_rate: 100.0,
+            }],
+            events_total: 10.0,
+            bad_events_total: 1.0,
+            error_budget_remaining: -1.5,
+            time_to_exhaustion: None,
+            time_to_recovery: HOUR,
+            coverage: 0.25,
+            last_sample: Some(Timestamp(1_500)),
+            alerts: vec![
+                AlertReport { condition: false, state: AlertState::Inactive },
+                AlertReport { condition: true, state: firing },
+            ],
+        }
+    }
+
+    #[test]
+    fn the_page_of_an_slo() {
+        let report = Report { evaluated_at: Timestamp(2_000), slos: vec![slo_report()] };
+        let page = render(&report, &[]).unwrap();
+        let series: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        insta::assert_snapshot!(series.join("\n"));
+    }
+
+    #[test]
+    fn an_empty_report_is_an_empty_page() {
+        assert_eq!(render(&Report::default(), &[]).unwrap(), "");
+    }
+}

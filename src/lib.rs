@@ -26,4 +26,11 @@ pub mod engine;
 
 pub mod exposition;
 pub mod rules;
+pub mod storage;
+pub mod web;
 
+pub mod config;
+
+pub mod daemon;
+
+pub mod cli;

@@ -1,3 +1,7 @@
 //! The `slod` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    slod::cli::main()
+}

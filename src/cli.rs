@@ -1,0 +1,108 @@
+//! The commands of the `slod` binary: what a person types, and what they see.
+//!
+//! The only place that writes to standard output. Exit codes: 0 done, 1 something is wrong with what was
+//! given or it cannot be done, 2 the command line is not understood.
+
+mod check;
+pub mod demo;
+mod serve;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+
+use crate::rules;
+
+/// slod evaluates service level objectives on a stream of Prometheus samples.
+#[derive(Debug, Parser)]
+#[command(name = "slod", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Receive remote-write, evaluate SLOs, publish them
+    Serve(ServeArgs),
+    /// Validate spec files; exit code 1 if one has an error
+    Check(CheckArgs),
+    /// Print a Prometheus rule file that alerts on slod's series
+    Rules,
+    /// Run slod with a simulated service and a live view of its SLOs
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Configuration file
+    #[arg(long = "config.file", default_value = "slod.yaml", value_name = "FILE")]
+    config_file: PathBuf,
+    /// Address to listen on [default: 0.0.0.0:9720]
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
+    listen_address: Option<String>,
+    /// Directory for state [default: data]
+    #[arg(long = "storage.path", value_name = "DIR")]
+    storage_path: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// Only log messages of this severity or above: debug, info, warn, error
+    #[arg(long = "log.level", default_value = "info", value_name = "LEVEL")]
+    log_level: LevelFilter,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Spec files, directories or globs; those of the configuration file when none is given
+    #[arg(value_name = "PATH")]
+    paths: Vec<String>,
+    /// Configuration file to take the specs from
+    #[arg(long = "config.file", default_value = "slod.yaml", value_name = "FILE")]
+    config_file: PathBuf,
+    /// Print the write_relabel_configs that send only the series the SLOs need
+    #[arg(long = "keep-list")]
+    keep_list: bool,
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Address to listen on
+    #[arg(long = "web.listen-address", default_value = "127.0.0.1:9720", value_name = "HOST:PORT")]
+    listen_address: String,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(args) => serve::serve(args),
+        Command::Check(args) => check::check(args),
+        Command::Rules => print(&rules::rule_file()).map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => serve::demo(&args),
+    };
+    done.unwrap_or_else(|error| {
+        complain(&format!("slod: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Writes to standard output. A reader that went away is none of our errors.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to standard error; where that is gone nobody is left to tell.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,329 @@
+//! The daemon's configuration: a YAML file, then `SLOD_*` environment variables, then flags.
+//!
+//! Raw values are read into one struct with `deny_unknown_fields`, checked once here, and handed on as
+//! the plain configuration struct of each module. Names in the environment separate levels with two
+//! underscores: `SLOD_WEB__LISTEN_ADDRESS`.
+
+pub mod specs;
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use config::{Environment, File, FileFormat};
+use serde::{Deserialize, Deserializer, de};
+
+use crate::{engine, ingest, time, web};
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Files, directories or globs of specs, made absolute against the configuration file's directory.
+    pub specs: Vec<String>,
+    /// Where state is kept.
+    pub storage_path: PathBuf,
+    /// The most groups of one SLO.
+    pub groups_per_slo_max: usize,
+    /// The HTTP side.
+    pub web: web::Config,
+    /// The write path.
+    pub ingest: ingest::Config,
+    /// The evaluation.
+    pub engine: engine::Config,
+}
+
+/// What the command line may say; it wins over the file and the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--web.listen-address`
+    pub listen_address: Option<String>,
+    /// `--storage.path`
+    pub storage_path: Option<PathBuf>,
+}
+
+/// Defaults are those of the modules; this mirrors `config/slod.yaml`, which a test keeps equal.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    specs: Vec<String>,
+    evaluation_interval: Option<Length>,
+    evaluation_delay: Option<Length>,
+    stale_after: Option<Length>,
+    sender_timeout: Option<Length>,
+    web: RawWeb,
+    storage: RawStorage,
+    ingest: RawIngest,
+    limits: RawLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawWeb {
+    listen_address: Option<String>,
+    read_timeout: Option<Length>,
+    body_bytes_max: Option<usize>,
+    connections_max: Option<usize>,
+    concurrent_bytes_max: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawStorage {
+    path: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawIngest {
+    warm_up: Option<Length>,
+    max_gap: Option<Length>,
+    future_max: Option<Length>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    series_max: Option<usize>,
+    groups_per_slo_max: Option<usize>,
+    deferred_max: Option<usize>,
+    labels_per_series_max: Option<usize>,
+    label_bytes_max: Option<usize>,
+    decoded_bytes_max: Option<usize>,
+}
+
+/// A duration as Prometheus writes it.
+#[derive(Clone, Copy, Debug)]
+struct Length(Duration);
+
+const STORAGE_PATH: &str = "data";
+// Routes, tenants, methods: hundreds are usual; a user id as a label should not take the memory.
+const GROUPS_PER_SLO_MAX: usize = 10_000;
+// Below this the clock and the senders' batches say more than the evaluation does.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// Reads the configuration.
+///
+/// # Errors
+/// When the file cannot be read, a key is unknown, or a value is out of its range; says which.
+pub fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config> {
+    load_from(file, flags, Environment::with_prefix("SLOD"))
+}
+
+fn load_from(file: Option<&Path>, flags: &Flags, environment: Environment) -> anyhow::Result<Config> {
+    let mut builder = config::Config::builder();
+    if let Some(file) = file {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read configuration file {}", file.display()))?;
+        builder = builder.add_source(File::from_str(&text, FileFormat::Yaml));
+    }
+    let environment = environment
+        .prefix_separator("_")
+        .separator("__")
+        .try_parsing(true)
+        .list_separator(",")
+        .with_list_parse_key("specs");
+    let raw: Raw = builder
+        .add_source(environment)
+        .set_override_option("web.listen_address", flags.listen_address.clone())?
+        .set_override_option("storage.path", flags.storage_path.as_ref().map(|p| p.display().to_string()))?
+        .build()
+        .and_then(config::Config::try_deserialize)
+        .with_context(|| match file {
+            Some(file) => format!("cannot use configuration file {}", file.display()),
+            None => "cannot use the configuration".to_owned(),
+        })?;
+    let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
+    raw.validate(base)
+}
+
+// === impl Raw ===
+
+impl Raw {
+    fn validate(self, base: &Path) -> anyhow::Result<Config> {
+        let engine = self.engine()?;
+        Ok(Config {
+            web: self.web.validate()?,
+            ingest: ingest_config(&self.ingest, &self.limits)?,
+            engine,
+            specs: self.specs.iter().map(|spec| base.join(spec).display().to_string()).collect(),
+            storage_path: self.storage.path.unwrap_or_else(|| STORAGE_PATH.into()),
+            groups_per_slo_max: at_least_one(
+                "limits.groups_per_slo_max",
+                self.limits.groups_per_slo_max,
+                GROUPS_PER_SLO_MAX,
+            )?,
+        })
+    }
+
+    fn engine(&self) -> anyhow::Result<engine::Config> {
+        let defaults = engine::Config::default();
+        let interval = self.evaluation_interval.map_or(defaults.interval, |length| length.0);
+        ensure!(
+            (INTERVAL_MIN..=INTERVAL_MAX).contains(&interval),
+            "evaluation_interval is {}, it must be between {} and {}",
+            time::format_duration(interval),
+            time::format_duration(INTERVAL_MIN),
+            time::format_duration(INTERVAL_MAX),
+        );
+        Ok(engine::Config {
+            interval,
+            delay: self.evaluation_delay.map_or(defaults.delay, |length| length.0),
+            stale_after: positive("stale_after", self.stale_after, defaults.stale_after)?,
+            sender_timeout: positive("sender_timeout", self.sender_timeout, defaults.sender_timeout)?,
+        })
+    }
+}
+
+// === impl RawWeb ===
+
+impl RawWeb {
+    fn validate(self) -> anyhow::Result<web::Config> {
+        let defaults = web::Config::default();
+        let body_bytes_max =
+            at_least_one("web.body_bytes_max", self.body_bytes_max, defaults.body_bytes_max)?;
+        let concurrent_bytes_max = self.concurrent_bytes_max.unwrap_or(defaults.concurrent_bytes_max);
+        ensure!(
+            concurrent_bytes_max >= body_bytes_max,
+            "web.concurrent_bytes_max is {concurrent_bytes_max}, less than one body may have: {body_bytes_max} \
+             (web.body_bytes_max)"
+        );
+        Ok(web::Config {
+            body_bytes_max,
+            listen_address: match &self.listen_address {
+                Some(address) => parse_address(address)?,
+                None => defaults.listen_address,
+            },
+            read_timeout: positive("web.read_timeout", self.read_timeout, defaults.read_timeout)?,
+            connections_max: at_least_one(
+                "web.connections_max",
+                self.connections_max,
+                defaults.connections_max,
+            )?,
+            concurrent_bytes_max,
+        })
+    }
+}
+
+/// `host:port`, or `:port` for every address, as Prometheus takes it.
+fn parse_address(address: &str) -> anyhow::Result<SocketAddr> {
+    let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
+    let mut resolved = full
+        .to_socket_addrs()
+        .with_context(|| format!("web.listen_address {address:?} is no address; write host:port"))?;
+    resolved.next().with_context(|| format!("web.listen_address {address:?} has no address"))
+}
+
+fn ingest_config(raw: &RawIngest, limits: &RawLimits) -> anyhow::Result<ingest::Config> {
+    let defaults = ingest::Config::default();
+    let limit = |name: &str, value, default| at_least_one(&format!("limits.{name}"), value, default);
+    Ok(ingest::Config {
+        decoded_bytes_max: limit("decoded_bytes_max", limits.decoded_bytes_max, defaults.decoded_bytes_max)?,
+        labels_per_series_max: limit(
+            "labels_per_series_max",
+            limits.labels_per_series_max,
+            defaults.labels_per_series_max,
+        )?,
+        label_bytes_max: limit("label_bytes_max", limits.label_bytes_max, defaults.label_bytes_max)?,
+        series_max: limit("series_max", limits.series_max, defaults.series_max)?,
+        deferred_max: limit("deferred_max", limits.deferred_max, defaults.deferred_max)?,
+        future_max: raw.future_max.map_or(defaults.future_max, |length| length.0),
+        max_gap: positive("ingest.max_gap", raw.max_gap, defaults.max_gap)?,
+        warm_up: raw.warm_up.map_or(defaults.warm_up, |length| length.0),
+    })
+}
+
+fn at_least_one(name: &str, value: Option<usize>, default: usize) -> anyhow::Result<usize> {
+    match value {
+        Some(0) => bail!("{name} is 0, it must be at least 1"),
+        value => Ok(value.unwrap_or(default)),
+    }
+}
+
+fn positive(name: &str, value: Option<Length>, default: Duration) -> anyhow::Result<Duration> {
+    let duration = value.map_or(default, |length| length.0);
+    ensure!(!duration.is_zero(), "{name} is 0s, it must be longer");
+    Ok(duration)
+}
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        time::parse_duration(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    fn load_text(yaml: &str, environment: &[(&str, &str)], flags: &Flags) -> anyhow::Result<Config> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("slod.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        let variables: HashMap<String, String> =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        load_from(Some(&file), flags, Environment::with_prefix("SLOD").source(Some(variables)))
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let yaml = "web: {listen_address: '127.0.0.1:1'}\nevaluation_delay: 2s\nevaluation_interval: 5s\n";
+        let environment = [
+            ("SLOD_WEB__LISTEN_ADDRESS", "127.0.0.1:2"),
+            ("SLOD_EVALUATION_INTERVAL", "3s"),
+            ("SLOD_SPECS", "a,b"),
+        ];
+        let flags = Flags { listen_address: Some(":3".into()), storage_path: Some("/x".into()) };
+        let config = load_text(yaml, &environment, &flags).unwrap();
+        assert_eq!(config.web.listen_address.to_string(), "0.0.0.0:3");
+        assert_eq!(config.engine.interval, Duration::from_secs(3));
+        assert_eq!(config.engine.delay, Duration::from_secs(2));
+        assert_eq!(config.storage_path, Path::new("/x"));
+        assert_eq!(config.specs.len(), 2);
+    }
+
+    #[test]
+    fn specs_are_found_beside_the_file() {
+        let config = load_text("specs: [slos/*.yaml, /etc/x.yaml]", &[], &Flags::default()).unwrap();
+        assert!(config.specs[0].ends_with("/slos/*.yaml") && config.specs[0].starts_with('/'));
+        assert_eq!(config.specs[1], "/etc/x.yaml");
+    }
+
+    #[track_caller]
+    fn refused(yaml: &str, expected: &str) {
+        let error = format!("{:#}", load_text(yaml, &[], &Flags::default()).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn bad_values_are_refused_by_name() {
+        refused("spec: []", "unknown field `spec`, expected one of `specs`");
+        refused("evaluation_interval: 10ms", "evaluation_interval is 10ms, it must be between 100ms and 1m");
+        refused("evaluation_delay: soon", "\"soon\" is not a duration");
+        refused("limits: {series_max: 0}", "limits.series_max is 0, it must be at least 1");
+        refused("web: {listen_address: nowhere}", "web.listen_address \"nowhere\" is no address");
+        refused(
+            "web: {concurrent_bytes_max: 5}",
+            "web.concurrent_bytes_max is 5, less than one body may have",
+        );
+        refused("stale_after: 0s", "stale_after is 0s");
+        refused("specs: [", "cannot use configuration file");
+    }
+
+    #[test]
+    fn the_example_says_the_defaults() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/slod.yaml");
+        let example = load_from(Some(&example), &Flags::default(), Environment::with_prefix("NONE")).unwrap();
+        let defaults = load_text("{}", &[], &Flags::default()).unwrap();
+        assert_eq!(example.engine, defaults.engine);
+        assert_eq!(format!("{:?}", example.web), format!("{:?}", defaults.web));
+        assert_eq!(format!("{:?}", example.ingest), format!("{:?}", defaults.ingest));
+        assert_eq!(example.storage_path, defaults.storage_path);
+        assert_eq!(example.groups_per_slo_max, defaults.groups_per_slo_max);
+    }
+}

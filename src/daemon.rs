@@ -1,0 +1,192 @@
+//! Builds everything, owns threads and tasks, and is the only reader of the real clock.
+//!
+//! One thread ticks; it alone touches the engine, and publishes each report for all readers. Requests run
+//! on the runtime's threads and share the write path. Shutdown goes with the stream: the server stops
+//! accepting and finishes its requests, then the last tick counts them, then the data directory is let go.
+
+mod clock;
+mod ticker;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context;
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::{
+    config::Config,
+    engine::Engine,
+    exposition,
+    ingest::{Ingest, WriteError, WriteStats},
+    matching::{Instances, Plan},
+    report::Report,
+    slo::Slo,
+    storage::DataDirectory,
+    telemetry::Telemetry,
+    time::{Clock, Timestamp},
+    web::{self, Page, Server},
+    window::OpenSlots,
+};
+
+pub use clock::SystemClock;
+use ticker::Ticker;
+
+/// A daemon with its address taken and its SLOs compiled, not yet running.
+#[derive(Debug)]
+pub struct Daemon {
+    shared: Arc<Shared>,
+    engine: Engine,
+    interval: Duration,
+    server: Server,
+    data: DataDirectory,
+}
+
+/// What requests and ticks share.
+#[derive(Debug)]
+pub struct Shared {
+    ingest: Ingest,
+    telemetry: Telemetry,
+    clock: SystemClock,
+    report: ArcSwapOption<Report>,
+    last_request_ms: AtomicI64,
+}
+
+const NEVER: i64 = i64::MIN;
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// Builds a daemon for these SLOs. `spec_errors` is how many of their siblings are not served.
+    ///
+    /// # Errors
+    /// When the data directory or the listening address cannot be had.
+    pub async fn build(config: Config, slos: Vec<Slo>, spec_errors: usize) -> anyhow::Result<Self> {
+        let data = DataDirectory::open(&config.storage_path)?;
+        let telemetry = Telemetry::new();
+        telemetry.specs.slos.set(slos.len() as i64);
+        telemetry.specs.errors.set(spec_errors as i64);
+        let clock = SystemClock::default();
+        let resolution = config.engine.resolution();
+        let open = Arc::new(OpenSlots::new(resolution));
+        let plan = Arc::new(Plan::new(slos, resolution));
+        let instances = Arc::new(Instances::new(plan, config.groups_per_slo_max));
+        let (interval, now) = (config.engine.interval, clock.now());
+        let engine = Engine::new(
+            config.engine,
+            Arc::clone(&instances),
+            Arc::clone(&open),
+            telemetry.evaluation.clone(),
+            now,
+        );
+        let ingest = Ingest::new(config.ingest, instances, open, telemetry.ingest.clone());
+        let shared = Arc::new(Shared {
+            ingest,
+            telemetry,
+            clock,
+            report: ArcSwapOption::empty(),
+            last_request_ms: AtomicI64::new(NEVER),
+        });
+        let listen_address = config.web.listen_address;
+        let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
+            .await
+            .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
+        Ok(Self { shared, engine, interval, server, data })
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    /// When the operating system does not say.
+    pub fn local_address(&self) -> std::io::Result<SocketAddr> {
+        self.server.local_address()
+    }
+
+    /// What others may look at while it runs.
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Runs until `stop` becomes true, then drains.
+    ///
+    /// # Errors
+    /// When the ticking thread cannot be started, or died.
+    pub async fn run(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let address = self.local_address()?;
+        tracing::info!(%address, data = %self.data.path().display(), "slod is up");
+        let ticker = Ticker::start(self.engine, Arc::clone(&self.shared), self.interval)?;
+        self.server.run(stop).await;
+        tracing::info!("all requests are done, evaluating once more");
+        tokio::task::spawn_blocking(|| ticker.stop()).await??;
+        drop(self.data);
+        tracing::info!("slod is down");
+        Ok(())
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// The newest report; `None` before the first tick.
+    pub fn report(&self) -> Option<Arc<Report>> {
+        self.report.load_full()
+    }
+
+    /// The clock the daemon reads.
+    pub fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+
+    fn tick(&self, engine: &mut Engine) {
+        let start = self.clock.elapsed();
+        let last_request = Some(self.last_request_ms.load(Ordering::Relaxed)).filter(|ms| *ms != NEVER);
+        let report = engine.tick(self.clock.now(), last_request.map(Timestamp));
+        self.report.store(Some(Arc::new(report)));
+        self.ingest.publish_sizes();
+        self.telemetry.evaluation.duration.record(self.clock.elapsed().saturating_sub(start));
+        self.telemetry.evaluation.last.set(self.clock.now().seconds());
+    }
+}
+
+impl web::Service for Shared {
+    fn write_v1(&self, body: Bytes) -> Result<WriteStats, WriteError> {
+        let now = self.clock.now();
+        let result = self.ingest.write_v1(&body, now);
+        // A sender that sends garbage is there all the same; one that is turned away delivers nothing.
+        if matches!(result, Ok(_) | Err(WriteError::Refused { .. })) {
+            self.last_request_ms.fetch_max(now.0, Ordering::Relaxed);
+        }
+        if let Err(error) = &result {
+            tracing::warn!(%error, "write request not accepted");
+        }
+        result
+    }
+
+    fn note_write(&self, status: u16, duration: Duration) {
+        let ingest = &self.telemetry.ingest;
+        ingest.requests.with_label_values(&[&status.to_string()]).inc();
+        ingest.request_duration.record(duration);
+    }
+
+    fn metrics(&self) -> Result<Page, String> {
+        let report = self.report().unwrap_or_default();
+        let text = exposition::render(&report, &self.telemetry.gather())
+            .map_err(|error| format!("cannot encode metrics: {error}"))?;
+        Ok(Page { content_type: exposition::CONTENT_TYPE, text })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.report().map(drop).ok_or_else(|| "the first evaluation is not done".to_owned())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+}

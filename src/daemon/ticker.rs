@@ -1,0 +1,61 @@
+//! The thread that evaluates. A thread and not a task: a tick is pure computation, and must neither wait
+//! for nor hold up the runtime that serves requests.
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use super::Shared;
+use crate::{
+    engine::Engine,
+    time::{Clock, Timestamp},
+};
+
+/// The running thread.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    stop: mpsc::SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+// How often series that ended long ago are forgotten.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+// === impl Ticker ===
+
+impl Ticker {
+    /// Ticks at every multiple of `interval` of the wall clock.
+    pub(super) fn start(engine: Engine, shared: Arc<Shared>, interval: Duration) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("slod-tick".to_owned())
+            .spawn(move || run(engine, &shared, interval, &stopped))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ticks once more and ends.
+    pub(super) fn stop(self) -> anyhow::Result<()> {
+        // Fails only when the thread is gone already, which joining tells.
+        let _ = self.stop.send(());
+        self.thread.join().map_err(|_| anyhow::anyhow!("BUG: the evaluation thread panicked"))
+    }
+}
+
+fn run(mut engine: Engine, shared: &Shared, interval: Duration, stopped: &mpsc::Receiver<()>) {
+    let mut swept = Timestamp(0);
+    loop {
+        shared.tick(&mut engine);
+        let now = shared.clock.now();
+        if now.since(swept) >= SWEEP_INTERVAL {
+            shared.ingest.sweep(now);
+            swept = now;
+        }
+        let next = now.floor(interval) + interval;
+        if stopped.recv_timeout(next.since(now)) != Err(mpsc::RecvTimeoutError::Timeout) {
+            return shared.tick(&mut engine);
+        }
+    }
+}

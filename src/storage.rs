@@ -1,0 +1,80 @@
+//! The data directory: one daemon at a time.
+//!
+//! State is not written yet; what is here keeps two daemons from sharing a directory once it is, and
+//! finds out at start whether the directory can be written at all.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// A data directory that belongs to this process for as long as the value lives.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be made or written.
+    #[error("cannot use data directory {path}: {source} (storage.path)")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("data directory {0} is in use by another slod; give each its own (storage.path)")]
+    InUse(PathBuf),
+}
+
+const LOCK_FILE: &str = "lock";
+
+// === impl DataDirectory ===
+
+impl DataDirectory {
+    /// Makes the directory if there is none, and locks it.
+    ///
+    /// # Errors
+    /// When it cannot be written, or another process holds it.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(io)?;
+        let lock = File::create(path.join(LOCK_FILE)).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b");
+        let first = DataDirectory::open(&path).unwrap();
+        assert!(matches!(DataDirectory::open(&path), Err(OpenError::InUse(_))));
+        drop(first);
+        assert_eq!(DataDirectory::open(&path).unwrap().path(), path);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_told() {
+        let error = DataDirectory::open(Path::new("/proc/slod")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot use data directory /proc/slod: "), "{error}");
+    }
+}

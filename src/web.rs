@@ -1,0 +1,85 @@
+//! The HTTP side: the write receiver, `/metrics`, and the life-cycle endpoints.
+//!
+//! Knows requests and answers, not what is behind them: the daemon implements [`Service`]. Bodies,
+//! header sections, connections and the time a client may take are bounded.
+
+mod respond;
+mod server;
+
+use std::{fmt::Debug, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::ingest::{WriteError, WriteStats};
+
+pub use server::Server;
+
+/// What is served.
+pub trait Service: Debug + Send + Sync + 'static {
+    /// Counts a remote-write 1.0 body; returns once the effect is as durable as promised.
+    fn write_v1(&self, body: Bytes) -> Result<WriteStats, WriteError>;
+
+    /// Notes how a write request was answered.
+    fn note_write(&self, status: u16, duration: Duration);
+
+    /// What `/metrics` shows.
+    ///
+    /// # Errors
+    /// When it cannot be encoded, with the reason.
+    fn metrics(&self) -> Result<Page, String>;
+
+    /// Whether evaluations run; else why not yet.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Time since some fixed moment, for measuring.
+    fn elapsed(&self) -> Duration;
+}
+
+/// A page and its media type.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The value of the header `Content-Type`.
+    pub content_type: &'static str,
+    /// The page.
+    pub text: String,
+}
+
+/// Where to listen, and the bounds of what comes in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address to listen on.
+    pub listen_address: SocketAddr,
+    /// The most bytes of a compressed body. A larger one is answered 400.
+    pub body_bytes_max: usize,
+    /// How long a client may take to send a request.
+    pub read_timeout: Duration,
+    /// The most connections open at once. Further ones wait to be accepted.
+    pub connections_max: usize,
+    /// The most bytes of bodies being received at once. Further requests are answered 503. Bytes and not
+    /// requests, so that slow senders of small bodies shut nobody out.
+    pub concurrent_bytes_max: usize,
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen_address: SocketAddr::from(([0, 0, 0, 0], 9720)),
+            // As large as what it may unpack to: real bodies are a tenth of that.
+            body_bytes_max: 32 << 20,
+            // As long as Prometheus' default remote_timeout; it has given up by then.
+            read_timeout: Duration::from_secs(30),
+            // As Prometheus' --web.max-connections.
+            connections_max: 512,
+            // Thousands of usual bodies (50 KB), a few of the largest.
+            concurrent_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// A service that requests share.
+pub type SharedService = Arc<dyn Service>;

@@ -30,6 +30,7 @@ pub mod storage;
 pub mod web;
 
 pub mod config;
+pub mod testing;
 
 pub mod daemon;
 

@@ -1,7 +1,14 @@
 //! Tests of the whole: the real binary, real peers, and the text of the code itself.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-#![allow(missing_docs, reason = "nobody imports tests")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown when a test fails")]
+#![allow(missing_docs, unreachable_pub, reason = "nobody imports tests")]
 
+mod daemon;
+mod e2e;
+mod ingest;
+mod oracle;
 mod rules;
+mod scripts;
+mod support;
 mod tidy;

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["ingest", "alert"],
     &["report"],
     &["engine"],
-    &["exposition", "rules", "web"],
+    &["exposition", "rules", "storage", "web"],
     &["config", "testing"],
     &["daemon"],
     &["cli"],

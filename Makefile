@@ -1,0 +1,42 @@
+# The one door to every command: CI and people use the same. CI calls `make test` and nothing else.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-deps check fmt fmt-check lint doc unit bench rules clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start slod with a simulated shop and a live view of its SLOs (Ctrl-C ends it)
+	cargo run --release --quiet -- demo
+
+test: test-deps check unit ## Everything that CI runs: checks, tests, documentation tests
+
+test-deps: ## Install what the tests drive: Debian packages prometheus and prometheus-alertmanager
+	scripts/install-test-deps
+
+check: fmt-check lint doc ## Format, lints and documentation, without running anything
+
+fmt: ## Format the code
+	cargo fmt
+
+fmt-check:
+	cargo fmt --check
+
+lint: ## Clippy on all targets; a warning is an error
+	cargo clippy --all-targets --quiet -- -D warnings
+
+doc: ## Build the documentation, private items included; a broken link is an error
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items --quiet
+
+unit: ## All tests, without installing or checking anything first (logs: target/e2e-logs)
+	cargo test --quiet
+
+bench: ## Run the benchmarks
+	cargo bench
+
+rules: ## Write config/rules/slod.rules.yml anew
+	cargo run --quiet -- rules > target/slod.rules.yml
+	mv target/slod.rules.yml config/rules/slod.rules.yml
+
+clean: ## Remove everything that was built
+	cargo clean

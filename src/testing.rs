@@ -1,0 +1,26 @@
+//! What tests are made of: the whole core without IO, an oracle that keeps every sample, and a runner for
+//! readable scenarios.
+//!
+//! The oracle shares no arithmetic with what it judges: it recounts from all samples at every question.
+
+mod notation;
+mod oracle;
+mod script;
+mod world;
+
+use crate::{slo::Slo, spec};
+
+pub use notation::{SeriesLine, parse_labels, parse_series};
+pub use oracle::Oracle;
+pub use script::run_script;
+pub use world::{Sent, World, encode};
+
+/// The SLOs of a spec that a test wrote.
+///
+/// # Panics
+/// When the spec has a fault, even a small one.
+pub fn slos(yaml: &str) -> Vec<Slo> {
+    let specs = spec::read("test.yaml", yaml);
+    assert!(specs.diagnostics.is_empty(), "{:?}", specs.diagnostics);
+    specs.slos
+}

@@ -1,0 +1,102 @@
+//! The naive evaluator: keeps every sample, and counts from scratch whenever it is asked.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::Sent;
+use crate::{
+    counter::is_stale_marker,
+    labels::Labels,
+    slo::{Slo, Term},
+    time::Timestamp,
+};
+
+/// Every sample ever sent, by series, in the order of arrival.
+#[derive(Clone, Debug, Default)]
+pub struct Oracle {
+    series: BTreeMap<Labels, Vec<(Timestamp, f64)>>,
+}
+
+/// Growth of a counter in `(from, to]`.
+#[derive(Clone, Copy, Debug)]
+struct Growth {
+    from: Timestamp,
+    to: Timestamp,
+    events: f64,
+}
+
+// === impl Oracle ===
+
+impl Oracle {
+    /// Remembers what was sent.
+    pub fn record(&mut self, samples: &[Sent]) {
+        for sent in samples {
+            self.series.entry(sent.labels.clone()).or_default().push((sent.at, sent.value));
+        }
+    }
+
+    /// Bad and all events ever, of the series of a group.
+    pub fn lifetime(&self, slo: &Slo, group: &Labels, end: Timestamp) -> (f64, f64) {
+        self.count(slo, group, |growth| if growth.to <= end { growth.events } else { 0.0 })
+    }
+
+    /// Bad and all events in `(end - window, end]`, of the series of a group. Growth over an interval
+    /// longer than `gap` is spread over it.
+    pub fn window(
+        &self,
+        slo: &Slo,
+        group: &Labels,
+        end: Timestamp,
+        window: Duration,
+        gap: Duration,
+    ) -> (f64, f64) {
+        let start = end - window;
+        self.count(slo, group, |growth| {
+            let interval = growth.to.since(growth.from);
+            if growth.to > end {
+                0.0
+            } else if interval > gap {
+                let inside = growth.to.since(start.max(growth.from));
+                growth.events * inside.as_secs_f64() / interval.as_secs_f64()
+            } else if growth.to > start {
+                growth.events
+            } else {
+                0.0
+            }
+        })
+    }
+
+    fn count(&self, slo: &Slo, group: &Labels, part: impl Fn(&Growth) -> f64) -> (f64, f64) {
+        let sum = |terms: &[Term]| -> f64 {
+            let of_group = |(labels, samples): (&Labels, &Vec<(Timestamp, f64)>)| {
+                let is_in = labels.keep(&slo.indicator.group_by) == *group;
+                is_in.then(|| (labels.clone(), growths(samples)))
+            };
+            let series: Vec<_> = self.series.iter().filter_map(of_group).collect();
+            let of_term = |term: &Term| -> f64 {
+                let matching = series.iter().filter(|(labels, _)| term.selector.matches(labels));
+                matching.flat_map(|(_, growths)| growths).map(|growth| term.coefficient * part(growth)).sum()
+            };
+            terms.iter().map(of_term).sum()
+        };
+        (sum(&slo.indicator.bad), sum(&slo.indicator.total))
+    }
+}
+
+/// What a counter's samples, in the order of arrival, say of its growth: a sample that is not newer than
+/// all before it says nothing, and a smaller value means that the counter started over.
+fn growths(samples: &[(Timestamp, f64)]) -> Vec<Growth> {
+    let mut growths = Vec::new();
+    let mut last: Option<(Timestamp, f64)> = None;
+    for &(at, value) in samples {
+        let counts = value.is_finite() && value >= 0.0 && !is_stale_marker(value);
+        if !counts || last.is_some_and(|(last_at, _)| at <= last_at) {
+            continue;
+        }
+        if let Some((from, last_value)) = last {
+            let events = if value < last_value { value } else { value - last_value };
+            growths.push(Growth { from, to: at, events });
+        }
+        last = Some((at, value));
+    }
+    growths
+}

@@ -1,0 +1,130 @@
+//! The core from remote-write body to report, driven by hand: no clock, no socket, no thread.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use prost::Message;
+
+use crate::{
+    engine::{self, Engine},
+    ingest::{self, Ingest, WriteError, WriteStats},
+    labels::Labels,
+    matching::{Instances, Plan},
+    prompb::generated::v1 as wire,
+    report::Report,
+    slo::Slo,
+    telemetry::Telemetry,
+    time::Timestamp,
+    window::OpenSlots,
+};
+
+/// One sample of one series, as a sender has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// The series.
+    pub labels: Labels,
+    /// The time of the sample.
+    pub at: Timestamp,
+    /// Its value.
+    pub value: f64,
+}
+
+/// A daemon without its shell.
+#[derive(Debug)]
+pub struct World {
+    ingest: Ingest,
+    engine: Engine,
+    telemetry: Telemetry,
+    last_request_ms: AtomicI64,
+}
+
+/// More groups than any test opens by accident.
+const GROUPS_MAX: usize = 1_000;
+
+// === impl World ===
+
+impl World {
+    /// A world in which it is `now`.
+    pub fn new(slos: Vec<Slo>, engine: engine::Config, ingest: ingest::Config, now: Timestamp) -> Self {
+        Self::with_groups(slos, engine, ingest, now, GROUPS_MAX)
+    }
+
+    /// A world with another limit on the groups of an SLO.
+    pub fn with_groups(
+        slos: Vec<Slo>,
+        engine: engine::Config,
+        ingest: ingest::Config,
+        now: Timestamp,
+        groups_per_slo_max: usize,
+    ) -> Self {
+        let telemetry = Telemetry::new();
+        let resolution = engine.resolution();
+        let open = Arc::new(OpenSlots::new(resolution));
+        let instances = Arc::new(Instances::new(Arc::new(Plan::new(slos, resolution)), groups_per_slo_max));
+        let evaluation = telemetry.evaluation.clone();
+        let engine = Engine::new(engine, Arc::clone(&instances), Arc::clone(&open), evaluation, now);
+        let ingest = Ingest::new(ingest, instances, open, telemetry.ingest.clone());
+        Self { ingest, engine, telemetry, last_request_ms: AtomicI64::new(i64::MIN) }
+    }
+
+    /// The usual configuration, but evaluated without delay and with series counted as born at once.
+    pub fn immediate(slos: Vec<Slo>, interval: Duration, now: Timestamp) -> Self {
+        let engine = engine::Config { delay: Duration::ZERO, interval, ..engine::Config::default() };
+        let ingest = ingest::Config { warm_up: Duration::ZERO, ..ingest::Config::default() };
+        Self::new(slos, engine, ingest, now)
+    }
+
+    /// Delivers samples as one remote-write 1.0 request.
+    ///
+    /// # Errors
+    /// What ingest says of it.
+    pub fn send(&self, samples: &[Sent], now: Timestamp) -> Result<WriteStats, WriteError> {
+        self.send_body(&encode(samples), now)
+    }
+
+    /// Delivers a body as it is.
+    ///
+    /// # Errors
+    /// What ingest says of it.
+    pub fn send_body(&self, body: &[u8], now: Timestamp) -> Result<WriteStats, WriteError> {
+        self.last_request_ms.fetch_max(now.0, Ordering::Relaxed);
+        self.ingest.write_v1(body, now)
+    }
+
+    /// Evaluates.
+    pub fn tick(&mut self, now: Timestamp) -> Report {
+        let last = Some(self.last_request_ms.load(Ordering::Relaxed)).filter(|ms| *ms != i64::MIN);
+        self.engine.tick(now, last.map(Timestamp))
+    }
+
+    /// Forgets what is long silent.
+    pub fn sweep(&self, now: Timestamp) {
+        self.ingest.sweep(now);
+    }
+
+    /// How many samples came to this outcome so far.
+    pub fn outcome(&self, outcome: &str) -> u64 {
+        self.telemetry.ingest.samples.with_label_values(&[outcome]).get()
+    }
+}
+
+/// The body of a request, each sample in a series of its own, as Prometheus sends them.
+pub fn encode(samples: &[Sent]) -> Vec<u8> {
+    let series = |sent: &Sent| wire::TimeSeries {
+        labels: sent
+            .labels
+            .iter()
+            .map(|(name, value)| wire::Label { name: name.to_owned(), value: value.to_owned() })
+            .collect(),
+        samples: vec![wire::Sample { value: sent.value, timestamp: sent.at.0 }],
+        ..wire::TimeSeries::default()
+    };
+    let timeseries = samples.iter().map(series).collect();
+    let message = wire::WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec();
+    snap::raw::Encoder::new().compress_vec(&message).expect("a test's request is far below 4 GiB")
+}

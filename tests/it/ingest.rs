@@ -1,0 +1,320 @@
+//! What senders get wrong, and what must count all the same.
+
+use std::time::Duration;
+
+use prost::Message;
+use slod::{
+    engine,
+    ingest::{self, WriteError},
+    labels::Labels,
+    prompb::{self, generated::v1 as wire},
+    report::{DataStatus, SloReport},
+    testing::{Sent, World, parse_labels, slos},
+    time::Timestamp,
+};
+
+const NOW: Timestamp = Timestamp(1_700_006_400_000);
+const SECOND: Duration = Duration::from_secs(1);
+const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
+
+const SPEC: &str = r#"
+apiVersion: slod.dev/v1
+kind: ServiceLevelObjective
+metadata: {name: availability, service: api}
+spec:
+  sli:
+    type: availability
+    query: sum(rate(http_requests_total{code!~"5.."}[5m])) / sum(rate(http_requests_total[5m]))
+  objective: {target: 99, window: 30d}
+"#;
+
+fn world() -> World {
+    World::immediate(slos(SPEC), SECOND, NOW)
+}
+
+fn requests(code: &str, at: Timestamp, value: f64) -> Sent {
+    sent(&format!(r#"http_requests_total{{job="api",instance="a",code="{code}"}}"#), at, value)
+}
+
+fn sent(series: &str, at: Timestamp, value: f64) -> Sent {
+    Sent { labels: parse_labels(series).unwrap(), at, value }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp(NOW.0 + second * 1_000)
+}
+
+fn only(world: &mut World, now: Timestamp) -> SloReport {
+    let [slo] = <[SloReport; 1]>::try_from(world.tick(now).slos).expect("one SLO");
+    slo
+}
+
+fn events(world: &mut World, now: Timestamp) -> (f64, f64) {
+    let slo = only(world, now);
+    (slo.bad_events_total, slo.events_total)
+}
+
+/// Labels as they stand, a time in milliseconds and a value.
+type RawSample<'a> = (&'a [(&'a str, &'a str)], i64, f64);
+
+/// A body of series whose labels may be unsorted and repeated, one sample each.
+fn raw_body(series: &[RawSample<'_>]) -> Vec<u8> {
+    let timeseries = series
+        .iter()
+        .map(|(labels, timestamp, value)| wire::TimeSeries {
+            labels: labels
+                .iter()
+                .map(|(name, value)| wire::Label { name: (*name).into(), value: (*value).into() })
+                .collect(),
+            samples: vec![wire::Sample { value: *value, timestamp: *timestamp }],
+            ..Default::default()
+        })
+        .collect();
+    compress(&wire::WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec())
+}
+
+fn compress(message: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(message).unwrap()
+}
+
+#[test]
+fn a_sample_counts_once_however_often_and_from_however_many_threads_it_is_sent() {
+    let mut world = world();
+    let scrapes: Vec<Vec<Sent>> = (0..50)
+        .map(|n| vec![requests("200", at(n), (n * 3) as f64), requests("500", at(n), n as f64)])
+        .collect();
+    for scrape in &scrapes {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| world.send(scrape, NOW).unwrap());
+            }
+        });
+    }
+    for scrape in &scrapes {
+        world.send(scrape, at(60)).unwrap();
+    }
+    assert_eq!(events(&mut world, at(60)), (49.0, 4.0 * 49.0));
+    assert!(world.outcome("duplicate") >= 3 * 2 * 50);
+}
+
+#[test]
+fn refused_series_and_samples_leave_their_neighbours_alone() {
+    let mut world = world();
+    world.send(&[requests("200", at(0), 0.0)], at(0)).unwrap();
+    let good = [("__name__", "http_requests_total"), ("code", "200"), ("instance", "a"), ("job", "api")];
+    let bad: [(&[(&str, &str)], &str); 4] = [
+        (&[("__name__", "x"), ("a", "1"), ("a", "2")], "label \"a\" is given twice"),
+        (&[("__name__", "x"), ("", "1")], "a label has no name"),
+        (&[("job", "api")], "series {job=\"api\"} has no metric name"),
+        (&[("__name__", ""), ("job", "api")], "has no metric name"),
+    ];
+    for (n, (labels, expected)) in bad.into_iter().enumerate() {
+        let second = n as i64 + 1;
+        let body = raw_body(&[(labels, at(second).0, 1.0), (&good, at(second).0, second as f64)]);
+        let error = world.send_body(&body, at(second)).unwrap_err().to_string();
+        assert!(error.starts_with("1 of 2 samples refused, the others are counted; the first: "), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+    assert_eq!(events(&mut world, at(10)), (0.0, 4.0));
+    assert_eq!(world.outcome("refused"), 4);
+}
+
+#[test]
+fn labels_in_another_order_are_the_same_series() {
+    let mut world = world();
+    let sorted = [("__name__", "http_requests_total"), ("code", "200"), ("job", "api")];
+    let mixed = [sorted[2], sorted[0], sorted[1]];
+    world.send_body(&raw_body(&[(&sorted, at(0).0, 1.0)]), at(0)).unwrap();
+    world.send_body(&raw_body(&[(&mixed, at(1).0, 5.0)]), at(1)).unwrap();
+    world.send_body(&raw_body(&[(&sorted, at(1).0, 5.0)]), at(1)).unwrap();
+    assert_eq!(events(&mut world, at(2)), (0.0, 4.0));
+}
+
+#[test]
+fn a_label_that_is_not_utf_8_is_refused() {
+    let mut world = world();
+    // TimeSeries { labels: [{ name: "__name__", value: "\xff" }], samples: [{ value: 0, timestamp: 1 }] }
+    let series = b"\x0a\x0d\x0a\x08__name__\x12\x01\xff\x12\x02\x10\x01";
+    let message = [&[0x0a, series.len() as u8], series.as_slice()].concat();
+    let error = world.send_body(&compress(&message), NOW).unwrap_err().to_string();
+    assert!(error.contains("not valid UTF-8"), "{error}");
+    assert_eq!(events(&mut world, at(1)), (0.0, 0.0));
+}
+
+#[test]
+fn too_many_labels_and_too_long_ones_are_refused() {
+    let world = world();
+    let names: Vec<String> = (0..200).map(|n| format!("l{n}")).collect();
+    let mut labels: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    labels.push(("__name__", "http_requests_total"));
+    let error = world.send_body(&raw_body(&[(&labels, NOW.0, 1.0)]), NOW).unwrap_err().to_string();
+    assert!(error.contains("series with 201 labels") && error.contains("limits are 128"), "{error}");
+    let megabyte = "v".repeat(1 << 20);
+    let labels = [("__name__", "http_requests_total"), ("a", megabyte.as_str())];
+    let error = world.send_body(&raw_body(&[(&labels, NOW.0, 1.0)]), NOW).unwrap_err().to_string();
+    assert!(error.contains("limits.label_bytes_max") && error.len() < 1_000, "{error}");
+}
+
+#[test]
+fn a_sample_from_the_future_is_refused_and_one_slightly_ahead_waits_for_its_time() {
+    let mut world = world();
+    world.send(&[requests("200", at(0), 0.0), requests("500", at(0), 0.0)], at(0)).unwrap();
+    let error =
+        world.send(&[requests("200", at(601), 9.0), requests("500", at(300), 2.0)], at(0)).unwrap_err();
+    assert!(error.to_string().contains("more than 600 s ahead of the clock"), "{error}");
+    assert_eq!(events(&mut world, at(1)), (0.0, 0.0));
+    for second in 2..=300 {
+        world.tick(at(second));
+    }
+    assert_eq!(events(&mut world, at(300)), (2.0, 2.0));
+}
+
+#[test]
+fn values_that_no_counter_has_are_accepted_and_count_nothing() {
+    let mut world = world();
+    world.send(&[requests("200", at(0), 5.0)], at(0)).unwrap();
+    for (n, value) in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0].into_iter().enumerate() {
+        world.send(&[requests("200", at(n as i64 + 1), value)], at(5)).unwrap();
+    }
+    world.send(&[requests("200", at(6), 7.0)], at(6)).unwrap();
+    assert_eq!(events(&mut world, at(7)), (0.0, 2.0));
+    assert_eq!((world.outcome("not_finite"), world.outcome("negative")), (3, 1));
+}
+
+#[test]
+fn times_that_no_clock_shows_harm_nothing() {
+    let mut world = world();
+    world.send(&[requests("200", at(0), 5.0)], at(0)).unwrap();
+    for (n, ms) in [i64::MIN, i64::MIN + 1, -1, 0, 1].into_iter().enumerate() {
+        world
+            .send(&[requests("200", Timestamp(ms), n as f64), requests("404", Timestamp(ms), 1.0)], at(1))
+            .unwrap();
+    }
+    for ms in [i64::MAX, i64::MAX - 1] {
+        assert!(world.send(&[requests("200", Timestamp(ms), 9.0)], at(1)).is_err());
+    }
+    world.send(&[requests("200", at(2), 7.0)], at(2)).unwrap();
+    assert_eq!(events(&mut world, at(3)), (0.0, 2.0));
+    assert_eq!(world.outcome("too_old"), 10);
+}
+
+#[test]
+fn a_broken_body_has_no_effect_at_all() {
+    let mut world = world();
+    world.send(&[requests("200", at(0), 0.0)], at(0)).unwrap();
+    let series = [("__name__", "http_requests_total"), ("code", "200"), ("instance", "a"), ("job", "api")];
+    let whole = raw_body(&[(&series, at(1).0, 100.0)]);
+    let mut message = Vec::new();
+    prompb::decompress(&whole, 1 << 20, &mut message).unwrap();
+    message.extend_from_slice(b"\x0a\x7f\x00");
+    let bodies = [compress(&message), whole[..whole.len() - 1].to_vec(), b"not snappy".to_vec(), Vec::new()];
+    for body in bodies {
+        assert!(matches!(world.send_body(&body, at(1)), Err(WriteError::Malformed(_))), "{body:?}");
+    }
+    assert_eq!(events(&mut world, at(2)), (0.0, 0.0));
+    world.send_body(&whole, at(2)).unwrap();
+    assert_eq!(events(&mut world, at(3)), (0.0, 100.0));
+}
+
+#[test]
+fn requests_without_samples_are_fine() {
+    let world = world();
+    let metadata = wire::WriteRequest { timeseries: Vec::new(), metadata: vec![Default::default()] };
+    world.send_body(&compress(&metadata.encode_to_vec()), NOW).unwrap();
+    world.send_body(&compress(b""), NOW).unwrap();
+}
+
+#[test]
+fn more_series_than_allowed_are_refused_and_the_known_ones_go_on() {
+    let ingest = ingest::Config { series_max: 1, ..ingest::Config::default() };
+    let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+    let mut world = World::new(slos(SPEC), engine, ingest, NOW);
+    world.send(&[requests("200", at(0), 0.0)], at(0)).unwrap();
+    let error = world.send(&[requests("500", at(1), 1.0), requests("200", at(1), 3.0)], at(1)).unwrap_err();
+    assert!(error.to_string().contains("1 series are followed, which is the limit"), "{error}");
+    assert_eq!(events(&mut world, at(2)), (0.0, 3.0));
+}
+
+#[test]
+fn when_too_much_waits_requests_are_turned_away() {
+    let ingest = ingest::Config { deferred_max: 0, ..ingest::Config::default() };
+    let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+    let mut world = World::new(slos(SPEC), engine, ingest, NOW);
+    world.send(&[requests("200", at(-500), 0.0)], NOW).unwrap();
+    world.send(&[requests("200", at(-490), 1.0)], NOW).unwrap();
+    let next = [requests("200", at(-480), 2.0)];
+    assert!(matches!(world.send(&next, NOW), Err(WriteError::Busy(1, 0))));
+    world.tick(NOW);
+    world.send(&next, NOW).unwrap();
+    assert_eq!(events(&mut world, at(1)), (0.0, 2.0));
+}
+
+#[test]
+fn a_lazily_born_error_series_counts_from_zero_once_its_target_is_known() {
+    let ingest = ingest::Config { warm_up: SECOND * 60, ..ingest::Config::default() };
+    let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+    let mut world = World::new(slos(SPEC), engine, ingest, NOW);
+    // Within the warm-up of its target, and of a target without a past: an old counter, for all we know.
+    world.send(&[requests("200", at(0), 1_000.0)], at(0)).unwrap();
+    world.send(&[requests("200", at(15), 1_010.0), requests("503", at(15), 700.0)], at(15)).unwrap();
+    assert_eq!(events(&mut world, at(15)), (0.0, 10.0));
+    for scrape in 2..=8 {
+        world.send(&[requests("200", at(scrape * 15), 1_010.0)], at(scrape * 15)).unwrap();
+    }
+    let other = sent(r#"http_requests_total{job="api",instance="b",code="500"}"#, at(120), 900.0);
+    world.send(&[other, requests("500", at(120), 4.0)], at(120)).unwrap();
+    assert_eq!(events(&mut world, at(120)), (4.0, 14.0));
+    assert_eq!(world.outcome("born"), 1);
+}
+
+#[test]
+fn what_the_data_says_of_itself() {
+    let mut world = world();
+    let status = |world: &mut World, second| only(world, at(second)).status;
+    assert_eq!(status(&mut world, 0), DataStatus::NoSeries);
+    world.send(&[requests("200", at(0), 0.0)], at(0)).unwrap();
+    assert_eq!(status(&mut world, 1), DataStatus::NoTraffic);
+    world.send(&[requests("200", at(2), 1.0)], at(2)).unwrap();
+    assert_eq!(status(&mut world, 2), DataStatus::Ok);
+    assert_eq!(status(&mut world, 130), DataStatus::SenderDown);
+    world.send(&[sent("other", at(130), 1.0)], at(130)).unwrap();
+    assert_eq!(status(&mut world, 131), DataStatus::Ok);
+    world.send(&[requests("200", at(132), STALE)], at(132)).unwrap();
+    assert_eq!(status(&mut world, 133), DataStatus::Stale);
+    world.send(&[requests("200", at(134), 2.0)], at(134)).unwrap();
+    assert_eq!(status(&mut world, 135), DataStatus::Ok);
+    world.send(&[sent("other", at(440), 1.0)], at(440)).unwrap();
+    assert_eq!(status(&mut world, 440), DataStatus::Stale, "silent for over five minutes");
+}
+
+#[test]
+fn groups_have_budgets_of_their_own_and_a_limit() {
+    let grouped = SPEC.replace("sum(", "sum by (route) (");
+    let mut world = World::immediate(slos(&grouped), SECOND, NOW);
+    let series = |route: usize| format!(r#"http_requests_total{{route="/{route}",code="500"}}"#);
+    for second in 0..2 {
+        let samples: Vec<Sent> = (0..1_100)
+            .map(|route| sent(&series(route), at(second), (second * route as i64) as f64))
+            .collect();
+        world.send(&samples, at(second)).unwrap();
+    }
+    let report = world.tick(at(2));
+    assert_eq!(report.slos.len(), 1_000, "the limit of the test's world");
+    let route_7 = Labels::new([("route", "/7")]).unwrap();
+    let found = report.slos.iter().find(|slo| slo.group == route_7).unwrap();
+    assert_eq!((found.bad_events_total, found.events_total), (7.0, 7.0));
+}
+
+#[test]
+fn a_series_silent_for_longer_than_the_gap_allowed_starts_over() {
+    const DAY: i64 = 86_400;
+    let mut world = world();
+    for (second, value) in [(0, 5.0), (10, 7.0)] {
+        world.send(&[requests("200", at(second), value)], at(second)).unwrap();
+    }
+    world.sweep(at(2 * DAY));
+    world.send(&[requests("200", at(2 * DAY), 100.0)], at(2 * DAY)).unwrap();
+    world.send(&[requests("200", at(2 * DAY + 10), 101.0)], at(2 * DAY + 10)).unwrap();
+    assert_eq!(events(&mut world, at(2 * DAY + 10)), (0.0, 3.0));
+    assert_eq!(only(&mut world, at(2 * DAY + 11)).status, DataStatus::Ok);
+}

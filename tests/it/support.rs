@@ -1,0 +1,202 @@
+//! Processes, ports and HTTP for tests of the whole.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+/// A running slod with a directory of its own; killed when dropped.
+pub struct Slod {
+    pub address: SocketAddr,
+    pub directory: TempDir,
+    pub process: Process,
+}
+
+/// A process that is killed when dropped, and the file that its output goes to.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+/// An answer over HTTP.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+    head: String,
+}
+
+const PATIENCE: Duration = Duration::from_secs(45);
+const POLL: Duration = Duration::from_millis(20);
+
+// === impl Slod ===
+
+impl Slod {
+    /// Starts slod on these specs, with more lines for its configuration, and waits until it is ready.
+    pub fn start(specs: &str, config: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("specs.yaml"), specs).unwrap();
+        let config = format!("specs: [specs.yaml]\n{config}");
+        fs::write(directory.path().join("slod.yaml"), config).unwrap();
+        let address = free_address();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slod"));
+        command
+            .arg("serve")
+            .args(["--web.listen-address", &address.to_string()])
+            .arg("--config.file")
+            .arg(directory.path().join("slod.yaml"))
+            .arg("--storage.path")
+            .arg(directory.path().join("data"));
+        let process = Process::start(&mut command, directory.path().join("log"));
+        let mut slod = Self { address, directory, process };
+        wait_until("slod is ready", || {
+            slod.process.assert_alive();
+            answers(slod.address, "/-/ready")
+        });
+        slod
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Starts a command with its output in a file.
+    pub fn start(command: &mut Command, log: PathBuf) -> Self {
+        let file = fs::File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let child = command.spawn().unwrap_or_else(|error| {
+            let program = command.get_program().display();
+            panic!("cannot start {program}: {error}; `make test-deps` installs what tests need")
+        });
+        Self { child, log }
+    }
+
+    /// Fails with the log if the process has ended.
+    pub fn assert_alive(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_none(), "a process died:\n{}", self.log());
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the process ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// The value of a header, empty if absent.
+    pub fn header(&self, name: &str) -> &str {
+        let headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .next()
+            .unwrap_or("")
+    }
+}
+
+/// Sends a request and reads the whole answer.
+pub fn http(address: SocketAddr, request_line: &str, headers: &[&str], body: &[u8]) -> Answer {
+    let length = format!("Content-Length: {}", body.len());
+    exchange(address, request_line, &[headers, &[length.as_str()]].concat(), body)
+}
+
+/// Sends a write request whose headers, its length among them, are given.
+pub fn post_write(address: SocketAddr, headers: &[&str], body: &[u8]) -> Answer {
+    exchange(address, "POST /api/v1/write HTTP/1.1", headers, body)
+}
+
+/// The headers of a remote-write 1.0 request.
+pub fn write_headers() -> [&'static str; 3] {
+    ["Content-Type: application/x-protobuf", "Content-Encoding: snappy", "User-Agent: test"]
+}
+
+fn exchange(address: SocketAddr, request_line: &str, headers: &[&str], body: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head =
+        format!("{request_line}\r\nHost: test\r\nConnection: close\r\n{}\r\n\r\n", headers.join("\r\n"));
+    stream.write_all(head.as_bytes()).unwrap();
+    // A server that has refused the request by its headers may have closed already.
+    let _ = stream.write_all(body);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+/// Whether a page is there and says 200.
+pub fn answers(address: SocketAddr, path: &str) -> bool {
+    // 1.0, because a 1.1 server may send chunks.
+    TcpStream::connect(address).is_ok()
+        && http(address, &format!("GET {path} HTTP/1.0"), &[], b"").status == 200
+}
+
+/// The JSON of a page.
+pub fn json(address: SocketAddr, path: &str) -> serde_json::Value {
+    let answer = http(address, &format!("GET {path} HTTP/1.0"), &[], b"");
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+/// A loopback address that nobody listens on.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Wall time, for measuring between two moments of a test.
+#[expect(clippy::disallowed_methods, reason = "tests live in real time")]
+pub fn seconds_since_epoch() -> f64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap().as_secs_f64()
+}
+
+/// Polls until `holds`, or fails.
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let polls = PATIENCE.as_millis() / POLL.as_millis();
+    for _ in 0..polls {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(POLL);
+    }
+    panic!("not within {PATIENCE:?}: {what}");
+}

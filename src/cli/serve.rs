@@ -77,7 +77,12 @@ fn view_of(daemon: &Daemon) -> anyhow::Result<demo::Demo> {
 }
 
 fn start_log(level: LevelFilter) {
-    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .with_target(false)
+        .init();
 }
 
 /// Logs what is wrong with the specs; returns how many errors there are.

@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{cell::RefCell, hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slod::{
@@ -96,6 +96,7 @@ fn ingest_v1(c: &mut Criterion) {
     let mut group = c.benchmark_group("ingest/v1");
     for series in [10_000, 100_000] {
         let (world, start) = world(series / 2);
+        let world = RefCell::new(world);
         let mut scrape = 0;
         group.throughput(Throughput::Elements(series as u64));
         group.sample_size(10);
@@ -104,11 +105,12 @@ fn ingest_v1(c: &mut Criterion) {
                 || {
                     scrape += 1;
                     let at = start + SECOND * scrape;
+                    world.borrow_mut().tick(at);
                     (at, bodies(series / 2, at, f64::from(scrape) * 10.0))
                 },
                 |(at, bodies)| {
                     for body in &bodies {
-                        world.send_body(body, at).unwrap();
+                        world.borrow().send_body(body, at).unwrap();
                     }
                 },
                 BatchSize::PerIteration,

@@ -17,6 +17,8 @@ pub enum AlertState {
     Pending {
         /// When it began to hold.
         since: Timestamp,
+        /// When it last held.
+        held_at: Timestamp,
     },
     /// The alert is raised.
     Firing {
@@ -43,18 +45,28 @@ pub enum Condition {
 impl AlertState {
     /// The state after an evaluation at `now`.
     ///
-    /// An unknown condition neither raises nor resolves: for as long as the short window reaches back
-    /// to when it last held, a firing alert stays. After that the alert resolves like any other, and
-    /// the data status speaks for the SLO instead.
+    /// An unknown condition neither raises nor resolves for a while: the alert stays as it is until
+    /// `stale_after` or its short window, whichever is longer, has passed since the condition was last
+    /// seen to hold. By then the data status says that nothing can be seen, and the alert leaves the word
+    /// to it: a service that was taken away for good must not fire for ever.
     #[must_use]
-    pub fn next(self, condition: Condition, alert: &BurnRateAlert, now: Timestamp) -> Self {
+    pub fn next(
+        self,
+        condition: Condition,
+        alert: &BurnRateAlert,
+        now: Timestamp,
+        stale_after: Duration,
+    ) -> Self {
         match (self, condition) {
             (Self::Inactive, Condition::Holds) => Self::pending_or_firing(now, alert, now),
-            (Self::Pending { since }, Condition::Holds) => Self::pending_or_firing(since, alert, now),
+            (Self::Pending { since, .. }, Condition::Holds) => Self::pending_or_firing(since, alert, now),
             (Self::Firing { since, .. }, Condition::Holds) => Self::Firing { since, held_at: now },
             (Self::Firing { held_at, .. }, Condition::Clear) if now < held_at + alert.keep_firing_for => self,
-            (Self::Firing { held_at, .. }, Condition::Unknown) if now < held_at + linger(alert) => self,
-            (Self::Pending { .. }, Condition::Unknown) => self,
+            (Self::Pending { held_at, .. } | Self::Firing { held_at, .. }, Condition::Unknown)
+                if now < held_at + stale_after.max(alert.short).max(alert.keep_firing_for) =>
+            {
+                self
+            }
             _ => Self::Inactive,
         }
     }
@@ -72,14 +84,9 @@ impl AlertState {
         if now.since(since) >= alert.for_ {
             Self::Firing { since: now, held_at: now }
         } else {
-            Self::Pending { since }
+            Self::Pending { since, held_at: now }
         }
     }
-}
-
-/// How long a firing alert outlives the last sight of its condition when the data stops.
-fn linger(alert: &BurnRateAlert) -> Duration {
-    alert.short.max(alert.keep_firing_for)
 }
 
 #[cfg(test)]
@@ -105,7 +112,7 @@ mod tests {
                 'c' => Condition::Clear,
                 _ => Condition::Unknown,
             };
-            state = state.next(condition, alert, Timestamp(second as i64 * 1_000));
+            state = state.next(condition, alert, Timestamp(second as i64 * 1_000), SECOND);
             levels.push(char::from(b'0' + state.level()));
         }
         assert_eq!(levels, expected, "for {conditions}");
@@ -133,12 +140,19 @@ mod tests {
         check(&alert(2, 0), "h?h", "112");
     }
 
+    /// When an alert whose condition held once becomes inactive without further sight of it.
+    #[track_caller]
+    fn check_blind(alert: &BurnRateAlert, stale_after: Duration, expected: Duration) {
+        let start = AlertState::default().next(Condition::Holds, alert, Timestamp(0), stale_after);
+        let level = |at| start.next(Condition::Unknown, alert, at, stale_after).level();
+        assert_eq!(level(Timestamp(0) + expected - Duration::from_millis(1)), start.level());
+        assert_eq!(level(Timestamp(0) + expected), 0);
+    }
+
     #[test]
-    fn a_blind_alert_resolves_after_its_short_window() {
-        let alert = alert(0, 0);
-        let fired = AlertState::default().next(Condition::Holds, &alert, Timestamp(0));
-        let last_moment = Timestamp(0) + alert.short - Duration::from_millis(1);
-        assert_eq!(fired.next(Condition::Unknown, &alert, last_moment).level(), 2);
-        assert_eq!(fired.next(Condition::Unknown, &alert, Timestamp(0) + alert.short).level(), 0);
+    fn a_blind_alert_ends_once_the_data_counts_as_stale() {
+        check_blind(&alert(0, 0), SECOND * 400, SECOND * 400);
+        check_blind(&alert(0, 0), SECOND * 200, SECOND * 300); // the short window
+        check_blind(&alert(900, 0), SECOND * 400, SECOND * 400); // pending
     }
 }

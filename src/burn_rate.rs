@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::slo::Target;
 
-/// `bad / total`, held within 0 and 1; 0 when nothing happened, because nothing bad did.
+/// `bad / total`, held within 0 and 1; 0 when nothing happened, because nothing bad did; 1 when bad events
+/// are known and no others, because none of them is known to be good.
 ///
 /// ```
 /// # use slod::burn_rate::error_ratio;
@@ -15,7 +16,13 @@ use crate::slo::Target;
 /// assert_eq!(error_ratio(0.0, 0.0), 0.0);
 /// ```
 pub fn error_ratio(bad: f64, total: f64) -> f64 {
-    if total <= 0.0 { 0.0 } else { (bad / total).clamp(0.0, 1.0) }
+    if bad <= 0.0 {
+        0.0
+    } else if total <= 0.0 {
+        1.0
+    } else {
+        (bad / total).min(1.0)
+    }
 }
 
 /// Whether counts contradict each other: bad events below zero or above all events. Happens when the
@@ -80,7 +87,8 @@ mod tests {
     fn impossible_counts_are_held_within_bounds_and_told() {
         assert_eq!(error_ratio(5.0, 4.0), 1.0);
         assert_eq!(error_ratio(-1.0, 4.0), 0.0);
-        assert_eq!(error_ratio(1.0, -4.0), 0.0);
+        assert_eq!(error_ratio(-1.0, -4.0), 0.0);
+        assert_eq!(error_ratio(1.0, 0.0), 1.0);
         assert!(is_inconsistent(5.0, 4.0) && is_inconsistent(-1.0, 4.0));
         assert!(!is_inconsistent(4.0, 4.0) && !is_inconsistent(-1e-12, 4.0));
     }

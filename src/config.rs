@@ -103,6 +103,8 @@ const STORAGE_PATH: &str = "data";
 const GROUPS_PER_SLO_MAX: usize = 10_000;
 // Below this the clock and the senders' batches say more than the evaluation does.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
+// What a sender's retries and slow shards may add to a delay that is configured for its usual lag.
+const LATE_MARGIN: Duration = Duration::from_secs(60);
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 /// Reads the configuration.
@@ -110,7 +112,14 @@ const INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// # Errors
 /// When the file cannot be read, a key is unknown, or a value is out of its range; says which.
 pub fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config> {
-    load_from(file, flags, Environment::with_prefix("SLOD"))
+    let variables = std::env::vars().filter(|(name, _)| !is_service_link(name)).collect();
+    load_from(file, flags, Environment::with_prefix("SLOD").source(Some(variables)))
+}
+
+/// Whether Kubernetes set a variable: it tells every container of a service called `slod` by
+/// `SLOD_SERVICE_HOST`, `SLOD_PORT_9720_TCP` and the like.
+fn is_service_link(name: &str) -> bool {
+    name == "SLOD_PORT" || name.starts_with("SLOD_PORT_") || name.starts_with("SLOD_SERVICE_")
 }
 
 fn load_from(file: Option<&Path>, flags: &Flags, environment: Environment) -> anyhow::Result<Config> {
@@ -147,7 +156,7 @@ impl Raw {
         let engine = self.engine()?;
         Ok(Config {
             web: self.web.validate()?,
-            ingest: ingest_config(&self.ingest, &self.limits)?,
+            ingest: ingest_config(&self.ingest, &self.limits, engine.delay)?,
             engine,
             specs: self.specs.iter().map(|spec| base.join(spec).display().to_string()).collect(),
             storage_path: self.storage.path.unwrap_or_else(|| STORAGE_PATH.into()),
@@ -217,7 +226,11 @@ fn parse_address(address: &str) -> anyhow::Result<SocketAddr> {
     resolved.next().with_context(|| format!("web.listen_address {address:?} has no address"))
 }
 
-fn ingest_config(raw: &RawIngest, limits: &RawLimits) -> anyhow::Result<ingest::Config> {
+fn ingest_config(
+    raw: &RawIngest,
+    limits: &RawLimits,
+    evaluation_delay: Duration,
+) -> anyhow::Result<ingest::Config> {
     let defaults = ingest::Config::default();
     let limit = |name: &str, value, default| at_least_one(&format!("limits.{name}"), value, default);
     Ok(ingest::Config {
@@ -232,6 +245,7 @@ fn ingest_config(raw: &RawIngest, limits: &RawLimits) -> anyhow::Result<ingest::
         deferred_max: limit("deferred_max", limits.deferred_max, defaults.deferred_max)?,
         future_max: raw.future_max.map_or(defaults.future_max, |length| length.0),
         max_gap: positive("ingest.max_gap", raw.max_gap, defaults.max_gap)?,
+        late_after: evaluation_delay + LATE_MARGIN,
         warm_up: raw.warm_up.map_or(defaults.warm_up, |length| length.0),
     })
 }
@@ -285,6 +299,14 @@ mod tests {
         assert_eq!(config.engine.delay, Duration::from_secs(2));
         assert_eq!(config.storage_path, Path::new("/x"));
         assert_eq!(config.specs.len(), 2);
+    }
+
+    #[test]
+    fn the_service_links_of_kubernetes_are_none_of_ours() {
+        for name in ["SLOD_PORT", "SLOD_PORT_9720_TCP_ADDR", "SLOD_SERVICE_HOST", "SLOD_SERVICE_PORT_HTTP"] {
+            assert!(is_service_link(name), "{name}");
+        }
+        assert!(!is_service_link("SLOD_WEB__LISTEN_ADDRESS") && !is_service_link("SLOD_SPECS"));
     }
 
     #[test]

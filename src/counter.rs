@@ -16,14 +16,15 @@ use crate::time::Timestamp;
 /// The bits of the NaN that Prometheus sends when a series ends. A signalling NaN: compare bits.
 pub const STALE_MARKER_BITS: u64 = 0x7ff0_0000_0000_0002;
 
-// A billion events a second reach it in three centuries.
-const VALUE_MAX: f64 = (1_u64 << 63) as f64;
+// A million events a second reach it in three centuries.
+const VALUE_MAX: f64 = (1_u64 << 53) as f64;
 
 /// What is remembered of a series: the last accepted sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counter {
     last: Option<(Timestamp, f64)>,
-    ended: bool,
+    /// The newest staleness marker.
+    ended_at: Option<Timestamp>,
 }
 
 /// What a sample means.
@@ -79,7 +80,7 @@ pub enum Rejection {
     NotFinite,
     /// Below zero.
     Negative,
-    /// Beyond 2^63: no count of events, and sums of such values would not stay finite.
+    /// Beyond 2^53, from where `f64` skips whole numbers: no count of events that could be trusted.
     TooLarge,
 }
 
@@ -98,7 +99,7 @@ impl Counter {
 
     /// Whether the series has a last sample and no staleness marker after it.
     pub fn is_live(&self) -> bool {
-        self.last.is_some() && !self.ended
+        self.last.is_some_and(|(at, _)| self.ended_at.is_none_or(|ended_at| ended_at < at))
     }
 
     /// Takes the next sample in order of arrival. `born_after` is a moment at which the series is known
@@ -127,7 +128,7 @@ impl Counter {
             Some(last) => next_sample(last, (at, value), max_gap),
         };
         if !matches!(observation, Observation::Rejected(_)) {
-            *self = Self { last: Some((at, value)), ended: false };
+            self.last = Some((at, value));
         }
         observation
     }
@@ -136,7 +137,7 @@ impl Counter {
         if self.last.is_some_and(|(last_at, _)| at < last_at) {
             return Observation::Rejected(Rejection::OutOfOrder);
         }
-        self.ended = true;
+        self.ended_at = self.ended_at.max(Some(at));
         Observation::Stale
     }
 }
@@ -239,7 +240,7 @@ mod tests {
     fn impossible_values_are_rejected() {
         check(
             None,
-            &[(0, 1.0), (1, f64::NAN), (2, f64::INFINITY), (3, -1.0), (4, 1e300), (5, 2.0)],
+            &[(0, 1.0), (1, f64::NAN), (2, f64::INFINITY), (3, -1.0), (4, 1e16), (5, 2.0)],
             &["Baseline First", "NotFinite", "NotFinite", "Negative", "TooLarge", "Difference 1 from 0"],
         );
     }
@@ -259,8 +260,12 @@ mod tests {
         assert!(!counter.is_live());
         counter.observe(Timestamp(0), 1.0, || None, DAY);
         assert!(counter.is_live());
-        counter.observe(Timestamp(1), STALE, || None, DAY);
+        counter.observe(Timestamp(3), STALE, || None, DAY);
         assert!(!counter.is_live());
+        counter.observe(Timestamp(2), 2.0, || None, DAY);
+        assert!(!counter.is_live(), "a late sample from before its end does not revive it");
+        counter.observe(Timestamp(4), 2.0, || None, DAY);
+        assert!(counter.is_live());
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct Config {
     pub sender_timeout: Duration,
 }
 
+// Longer than a clock is stepped or slewed in normal service.
+const SET_BACK_MIN: Duration = Duration::from_secs(60);
+
 /// The evaluation of all SLO instances.
 #[derive(Debug)]
 pub struct Engine {
@@ -53,12 +56,17 @@ struct Judged {
     instance: Arc<Instance>,
     alerts: Vec<AlertState>,
     window_lengths: Vec<Duration>,
+    /// The largest lifetime counts so far. `count - bucket` can fall for a moment; a counter must not.
+    published: Counts,
 }
 
 /// What a tick knows about the world.
 #[derive(Clone, Copy, Debug)]
 struct Moment {
+    /// The event time evaluated.
     at: Timestamp,
+    /// The clock's time.
+    now: Timestamp,
     sender_is_down: bool,
     stale_after: Duration,
 }
@@ -83,12 +91,11 @@ impl Engine {
     /// Evaluates every instance. `last_request` is when any sender last delivered anything.
     pub fn tick(&mut self, now: Timestamp, last_request: Option<Timestamp>) -> Report {
         self.meet_new_instances();
-        self.windows.advance((now - self.config.delay).floor(self.resolution));
-        // A clock that was set back does not take event time with it.
-        let at = self.windows.now();
+        let at = self.advance_to((now - self.config.delay).floor(self.resolution));
         let heard = last_request.unwrap_or(self.started);
         let moment = Moment {
             at,
+            now,
             sender_is_down: now.since(heard) > self.config.sender_timeout,
             stale_after: self.config.stale_after,
         };
@@ -97,6 +104,17 @@ impl Engine {
         self.telemetry.evaluated_to.set(at.seconds());
         self.telemetry.instances.set(self.judged.len() as i64);
         report
+    }
+
+    /// Returns the event time reached. A clock that is a little behind waits; one that was set back far
+    /// takes the windows with it, or they would stand still until it caught up.
+    fn advance_to(&mut self, at: Timestamp) -> Timestamp {
+        if self.windows.now().since(at) > SET_BACK_MIN {
+            self.windows.set_back(at);
+            self.telemetry.set_backs.inc();
+        }
+        self.windows.advance(at);
+        self.windows.now()
     }
 
     fn meet_new_instances(&mut self) {
@@ -156,7 +174,8 @@ fn report_without_instance(slo: &Arc<Slo>, moment: Moment) -> SloReport {
 impl Judged {
     fn new(instance: Arc<Instance>) -> Self {
         let window_lengths = instance.slo.windows();
-        Self { alerts: vec![AlertState::default(); instance.slo.alerts.len()], window_lengths, instance }
+        let alerts = vec![AlertState::default(); instance.slo.alerts.len()];
+        Self { alerts, window_lengths, published: Counts::ZERO, instance }
     }
 
     fn judge(&mut self, history: &History, moment: Moment, telemetry: &EvaluationMetrics) -> SloReport {
@@ -166,15 +185,17 @@ impl Judged {
             |window: &&WindowReport| burn_rate::is_inconsistent(window.bad_events, window.events);
         telemetry.inconsistent.inc_by(windows.iter().filter(inconsistent).count() as u64);
         let status = self.status(windows[0].events, moment);
-        let alerts = self.step_alerts(&slo, &windows, status, moment.at);
+        let alerts = self.step_alerts(&slo, &windows, status, moment);
         let period = history.counts(self.window_number(slo.objective.window));
         let spent = burn_rate::error_ratio(period.bad, period.total);
         let remaining = burn_rate::budget_remaining(spent, slo.objective.target);
         let lifetime = history.lifetime();
+        self.published.bad = self.published.bad.max(lifetime.bad);
+        self.published.total = self.published.total.max(lifetime.total);
         SloReport {
             status,
-            events_total: lifetime.total,
-            bad_events_total: lifetime.bad,
+            events_total: self.published.total,
+            bad_events_total: self.published.bad,
             error_budget_remaining: remaining,
             time_to_exhaustion: time_to_exhaustion(&slo, remaining, &windows),
             time_to_recovery: self.time_to_recovery(history, &slo),
@@ -206,6 +227,8 @@ impl Judged {
         };
         if moment.sender_is_down {
             DataStatus::SenderDown
+        } else if self.instance.is_catching_up(moment.now) {
+            DataStatus::CatchingUp
         } else if self.instance.live_series() <= 0 || moment.at.since(last) > moment.stale_after {
             DataStatus::Stale
         } else if recent_events <= 0.0 {
@@ -220,16 +243,19 @@ impl Judged {
         slo: &Slo,
         windows: &[WindowReport],
         status: DataStatus,
-        at: Timestamp,
+        moment: Moment,
     ) -> Vec<AlertReport> {
+        let last_sample = self.instance.last_sample();
         let step = |(state, alert): (&mut AlertState, &BurnRateAlert)| {
             let holds = condition_holds(alert, windows);
-            let condition = match (status.is_blind(), holds) {
+            // A short window without any sample is not quiet but empty.
+            let is_unseen = last_sample.is_none_or(|last| last <= moment.at - alert.short);
+            let condition = match (status.is_blind() || is_unseen, holds) {
                 (true, _) => Condition::Unknown,
                 (false, true) => Condition::Holds,
                 (false, false) => Condition::Clear,
             };
-            *state = state.next(condition, alert, at);
+            *state = state.next(condition, alert, moment.at, moment.stale_after);
             AlertReport { condition: holds, state: *state }
         };
         self.alerts.iter_mut().zip(&slo.alerts).map(step).collect()

@@ -18,7 +18,7 @@ mod series;
 use std::{sync::Arc, time::Duration};
 
 use cache::{Known, SeriesCache};
-use series::{Series, Targets};
+use series::{Arrival, Series, Targets};
 
 use crate::{
     counter::{Baseline, Growth, Observation, Rejection},
@@ -47,6 +47,8 @@ pub struct Config {
     pub future_max: Duration,
     /// The longest gap in a series whose growth is still counted.
     pub max_gap: Duration,
+    /// How late a sample may be before its instances count as catching up.
+    pub late_after: Duration,
     /// How long a target must have been followed, in event time, before a new series of it is taken for
     /// newly born and counts from zero. Covers the time in which shards of a sender drift apart.
     pub warm_up: Duration,
@@ -239,6 +241,8 @@ impl Ingest {
 
     /// Forgets series that have been silent for so long that their next sample would start over. To be
     /// called now and then.
+    ///
+    /// Silent since when is told by arrival: a backlog may be older than any gap.
     pub fn sweep(&self, now: Timestamp) {
         self.cache.forget_before(now - self.config.max_gap);
         self.targets.forget_unused();
@@ -277,35 +281,52 @@ impl Ingest {
         request.count(Outcome::Histogram, view.histograms);
         let known = match self.cache.find(&view.raw_labels) {
             Some(known) => Ok(known),
-            None => self.learn(&view.raw_labels),
+            None => self.learn(&view.raw_labels, request.now),
         };
         match known {
             Ok(Known::Unselected) => request.count(Outcome::Unselected, samples.len()),
-            Ok(Known::Followed(series)) => {
-                for sample in samples {
-                    self.write_sample(request, &series, *sample);
-                }
-            }
+            Ok(Known::Followed(series)) => self.write_samples(request, view, series, samples),
             Err(refusal) => request.refuse(refusal, samples.len()),
         }
     }
 
-    fn write_sample(&self, request: &mut Request<'_>, series: &Series, sample: Sample) {
-        let at = Timestamp(sample.timestamp_ms);
-        if at > request.now + self.config.future_max {
-            let ahead_max_seconds = self.config.future_max.as_secs();
-            let series = series.labels().to_string();
-            return request.refuse(Refusal::Future { at, series, ahead_max_seconds }, 1);
+    fn write_samples(
+        &self,
+        request: &mut Request<'_>,
+        view: &v1::SeriesView<'_>,
+        mut series: Arc<Series>,
+        samples: &[Sample],
+    ) {
+        for sample in samples {
+            let at = Timestamp(sample.timestamp_ms);
+            if at > request.now + self.config.future_max {
+                let ahead_max_seconds = self.config.future_max.as_secs();
+                let series = series.labels().to_string();
+                request.refuse(Refusal::Future { at, series, ahead_max_seconds }, 1);
+                continue;
+            }
+            if at < request.now - AGE_MAX {
+                request.count(Outcome::TooOld, 1);
+                continue;
+            }
+            let arrival = Arrival { at, value: sample.value, now: request.now };
+            // A series that was forgotten between finding it and now is met anew.
+            let observation = loop {
+                match series.observe(&self.config, &request.batch, arrival) {
+                    Some(observation) => break observation,
+                    None => match self.learn(&view.raw_labels, request.now) {
+                        Ok(Known::Followed(anew)) => series = anew,
+                        Ok(Known::Unselected) => return request.count(Outcome::Unselected, 1),
+                        Err(refusal) => return request.refuse(refusal, 1),
+                    },
+                }
+            };
+            request.count(Outcome::of(observation), 1);
         }
-        if at < request.now - AGE_MAX {
-            return request.count(Outcome::TooOld, 1);
-        }
-        let observation = series.observe(&self.config, &request.batch, at, sample.value);
-        request.count(Outcome::of(observation), 1);
     }
 
     /// Meets a series for the first time: reads its labels and finds the SLOs it counts for.
-    fn learn(&self, raw_labels: &[u8]) -> Result<Known, Refusal> {
+    fn learn(&self, raw_labels: &[u8], now: Timestamp) -> Result<Known, Refusal> {
         let labels = self.read_labels(raw_labels)?;
         let matches = self.instances.plan().matches(&labels);
         if matches.is_empty() {
@@ -318,7 +339,7 @@ impl Ingest {
         }
         // Another order of the same labels is the same series.
         let series = self.cache.find_or_follow(&labels, || {
-            let (series, refused) = Series::new(labels.clone(), matches, &self.instances, &self.targets);
+            let (series, refused) = Series::new(labels.clone(), matches, &self.instances, &self.targets, now);
             self.telemetry.groups_refused.inc_by(refused);
             series
         });
@@ -411,6 +432,8 @@ impl Default for Config {
             // As Prometheus.
             future_max: Duration::from_secs(600),
             max_gap: Duration::from_secs(86_400),
+            // An evaluation delay of 5 s, and a minute for retries and slow shards.
+            late_after: Duration::from_secs(65),
             warm_up: Duration::from_secs(300),
         }
     }

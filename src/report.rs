@@ -76,6 +76,8 @@ pub enum DataStatus {
     Ok,
     /// Samples arrive, but no event happened in the shortest window.
     NoTraffic,
+    /// A backlog is coming in: samples arrive much later than their time, and not yet all of them.
+    CatchingUp,
     /// Its series ended, or sent nothing for five minutes, while the sender sends others.
     Stale,
     /// No sender has delivered anything for a while.
@@ -88,21 +90,23 @@ pub enum DataStatus {
 
 impl DataStatus {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Ok, Self::NoTraffic, Self::Stale, Self::SenderDown, Self::NoSeries];
+    pub const ALL: [Self; 6] =
+        [Self::Ok, Self::NoTraffic, Self::CatchingUp, Self::Stale, Self::SenderDown, Self::NoSeries];
 
     /// The value of the label `status`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::NoTraffic => "no_traffic",
+            Self::CatchingUp => "catching_up",
             Self::Stale => "stale",
             Self::SenderDown => "sender_down",
             Self::NoSeries => "no_series",
         }
     }
 
-    /// Whether the newest events are unknown, so that a quiet window proves nothing.
+    /// Whether the newest events are unknown, so that the windows prove nothing.
     pub fn is_blind(self) -> bool {
-        matches!(self, Self::Stale | Self::SenderDown)
+        matches!(self, Self::CatchingUp | Self::Stale | Self::SenderDown)
     }
 }

@@ -57,6 +57,8 @@ pub struct EvaluationMetrics {
     pub evaluated_to: Gauge,
     /// SLO instances evaluated.
     pub instances: IntGauge,
+    /// How often the clock was set back so far that windows began anew.
+    pub set_backs: IntCounter,
     /// SLI windows whose bad events were below zero or above all events.
     pub inconsistent: IntCounter,
 }
@@ -196,6 +198,11 @@ impl EvaluationMetrics {
                 registry,
                 "slod_slo_instances",
                 "SLO instances evaluated: SLOs, and groups of grouped ones.",
+            ),
+            set_backs: counter(
+                registry,
+                "slod_clock_set_backs_total",
+                "Times that the clock was set back by more than a minute, and all windows began anew.",
             ),
             inconsistent: counter(
                 registry,

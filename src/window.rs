@@ -19,8 +19,8 @@
 //! most a thirtieth of any window they serve.
 //!
 //! Sums are kept by adding what arrives and subtracting what expires. That is exact for whole numbers of
-//! events below 2^53; once a ring turn the sums are taken afresh from the slots, so that fractional
-//! increments do not drift.
+//! events; when a slot expires whose content may have been rounded (fractions, or more than 2^45), the sums
+//! of its tier are taken afresh from the slots, so that nothing drifts.
 //!
 //! The invariant: every count added is counted exactly once in [`History::lifetime`], and in each window
 //! that contains its event time, whatever the order of arrival. No lock is taken on either side.
@@ -38,6 +38,9 @@ pub use layout::{Layout, TierLayout};
 pub use open::{Batch, OpenSlots, SliId, resolution};
 pub use owner::Windows;
 
+// As many as a window has slots, about 256, add up below 2^53, from where `f64` skips whole numbers.
+const EXACT_BELOW: f64 = (1_u64 << 45) as f64;
+
 /// What a slot or a window holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counts {
@@ -54,6 +57,12 @@ pub struct Counts {
 impl Counts {
     /// Nothing.
     pub const ZERO: Self = Self { bad: 0.0, total: 0.0, observed_ms: 0.0 };
+
+    /// Whether adding this to other such counts, and taking it away again, loses nothing.
+    fn is_exact(self) -> bool {
+        let is_exact = |count: f64| count.fract() == 0.0 && count.abs() < EXACT_BELOW;
+        is_exact(self.bad) && is_exact(self.total)
+    }
 
     /// Events only.
     pub fn events(bad: f64, total: f64) -> Self {

@@ -80,7 +80,7 @@ pub const WINDOW_COVERAGE: Family =
 /// Data status.
 pub const DATA_STATUS: Family = gauge(
     "slo_data_status",
-    "1 for the state the SLO's input is in, 0 for the others: ok, no_traffic, stale, sender_down, no_series.",
+    "1 for the state the SLO's input is in, 0 for the others: ok, no_traffic, catching_up, stale, sender_down, no_series.",
 );
 /// Newest sample.
 pub const LAST_SAMPLE: Family = gauge(

@@ -12,9 +12,9 @@ use crate::{labels::Labels, time::Timestamp};
 
 // Enough that two cores seldom meet; a power of two.
 const SHARDS: usize = 64;
-// Above this many label blocks of no interest a shard forgets them all and learns again those that still
-// come: 64 shards × 64 Ki blocks × ~250 bytes are 1 GiB at the very most.
-const UNSELECTED_PER_SHARD_MAX: usize = 64 << 10;
+// Label blocks above this many bytes make a shard forget them all and learn again those that still come;
+// followed series are found by their labels. Together a gigabyte: four million usual blocks.
+const SHARD_BYTES_MAX: usize = 16 << 20;
 
 /// What is known of a series.
 #[derive(Clone, Debug)]
@@ -36,6 +36,7 @@ pub(super) struct SeriesCache {
 #[derive(Debug, Default)]
 struct Shard {
     entries: HashTable<(Box<[u8]>, Known)>,
+    bytes: usize,
     unselected: usize,
 }
 
@@ -58,19 +59,21 @@ impl SeriesCache {
         shard.entries.find(hash, |(raw, _)| **raw == *raw_labels).map(|(_, known)| known.clone())
     }
 
+    /// Remembers what a label block stands for, in place of what was known of it.
     pub(super) fn insert(&self, raw_labels: &[u8], known: Known) {
         let hash = self.hasher.hash_one(raw_labels);
         let shard = &mut *self.shard(hash).write();
-        if shard.unselected >= UNSELECTED_PER_SHARD_MAX {
-            shard.forget_unselected();
+        if shard.bytes + raw_labels.len() > SHARD_BYTES_MAX {
+            *shard = Shard::default();
         }
-        // Two requests may meet a stranger at once; the second adds nothing.
-        if shard.entries.find(hash, |(raw, _)| **raw == *raw_labels).is_none() {
-            shard.unselected += usize::from(matches!(known, Known::Unselected));
-            shard
-                .entries
-                .insert_unique(hash, (raw_labels.into(), known), |(raw, _)| self.hasher.hash_one(&**raw));
+        if let Some((_, present)) = shard.entries.find_mut(hash, |(raw, _)| **raw == *raw_labels) {
+            *present = known;
+            return;
         }
+        shard.bytes += raw_labels.len();
+        shard.unselected += usize::from(matches!(known, Known::Unselected));
+        let entry = (raw_labels.into(), known);
+        shard.entries.insert_unique(hash, entry, |(raw, _)| self.hasher.hash_one(&**raw));
     }
 
     /// The followed series of these labels; `follow` makes it when there is none.
@@ -79,16 +82,11 @@ impl SeriesCache {
         Arc::clone(by_labels.entry(labels.clone()).or_insert_with(|| Arc::new(follow())))
     }
 
-    /// Forgets followed series without a sample since `oldest`.
+    /// Forgets followed series of which nothing has arrived since `oldest`.
     pub(super) fn forget_before(&self, oldest: Timestamp) {
-        let is_silent = |series: &Series| series.last_at().is_some_and(|at| at < oldest);
-        // Label blocks first: a sample that comes in between finds its series by its labels.
+        self.by_labels.lock().retain(|_, series| !series.end_if_silent_since(oldest));
         for shard in &self.shards {
-            let is_kept = |known: &Known| !matches!(known, Known::Followed(series) if is_silent(series));
-            shard.write().entries.retain(|(_, known)| is_kept(known));
-        }
-        for (_, series) in self.by_labels.lock().extract_if(|_, series| is_silent(series)) {
-            series.end();
+            shard.write().forget_ended();
         }
     }
 
@@ -104,8 +102,12 @@ impl SeriesCache {
 }
 
 impl Shard {
-    fn forget_unselected(&mut self) {
-        self.entries.retain(|(_, known)| !matches!(known, Known::Unselected));
-        self.unselected = 0;
+    fn forget_ended(&mut self) {
+        let bytes = &mut self.bytes;
+        self.entries.retain(|(raw, known)| {
+            let is_ended = matches!(known, Known::Followed(series) if series.is_ended());
+            *bytes -= if is_ended { raw.len() } else { 0 };
+            !is_ended
+        });
     }
 }

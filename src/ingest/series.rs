@@ -25,7 +25,24 @@ use crate::{
 pub(super) struct Series {
     labels: Labels,
     routes: Box<[Route]>,
-    counter: Mutex<Counter>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    counter: Counter,
+    last_arrival: Timestamp,
+    /// Forgotten by the cache: whoever still holds it must look the series up again.
+    is_ended: bool,
+}
+
+/// A sample on its way in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) at: Timestamp,
+    pub(super) value: f64,
+    /// The time of its arrival.
+    pub(super) now: Timestamp,
 }
 
 /// What a series counts for in one SLO instance.
@@ -72,6 +89,7 @@ impl Series {
         matches: Vec<Match>,
         instances: &Instances,
         targets: &Targets,
+        now: Timestamp,
     ) -> (Self, u64) {
         let matched = matches.len();
         let routes: Box<[Route]> = matches
@@ -83,47 +101,62 @@ impl Series {
             })
             .collect();
         let refused = (matched - routes.len()) as u64;
-        (Self { labels, routes, counter: Mutex::default() }, refused)
+        let state = State { counter: Counter::default(), last_arrival: now, is_ended: false };
+        (Self { labels, routes, state: Mutex::new(state) }, refused)
     }
 
     pub(super) fn labels(&self) -> &Labels {
         &self.labels
     }
 
-    pub(super) fn last_at(&self) -> Option<Timestamp> {
-        self.counter.lock().last_at()
-    }
-
     /// Takes a sample, and counts what it adds. Both happen under the series' lock: a second copy of the
-    /// sample finds the counter moved on.
+    /// sample finds the counter moved on. `None` if the series has been forgotten.
     pub(super) fn observe(
         &self,
         config: &Config,
         batch: &Batch<'_>,
-        at: Timestamp,
-        value: f64,
-    ) -> Observation {
-        let mut counter = self.counter.lock();
+        arrival: Arrival,
+    ) -> Option<Observation> {
+        let mut state = self.state.lock();
+        if state.is_ended {
+            return None;
+        }
+        state.last_arrival = arrival.now;
+        let Arrival { at, value, .. } = arrival;
+        let counter = &mut state.counter;
         let was_live = counter.is_live();
         let observation = counter.observe(at, value, || self.born_after(at, config.warm_up), config.max_gap);
         match observation {
-            Observation::Increment { from, value, .. } => self.count(batch, from, at, value),
-            Observation::Baseline(_) => self.count(batch, at, at, 0.0),
+            Observation::Increment { from, value, .. } => self.count(config, batch, (from, value), arrival),
+            Observation::Baseline(_) => self.count(config, batch, (at, 0.0), arrival),
             Observation::Stale | Observation::Rejected(_) => (),
         }
         self.note_liveness(was_live, counter.is_live());
-        observation
+        Some(observation)
     }
 
-    /// Ends a series that nobody will hear of again.
-    pub(super) fn end(&self) {
-        let counter = std::mem::take(&mut *self.counter.lock());
-        self.note_liveness(counter.is_live(), false);
+    /// Ends the series if nothing of it has arrived since `oldest`. True if it has ended.
+    pub(super) fn end_if_silent_since(&self, oldest: Timestamp) -> bool {
+        let mut state = self.state.lock();
+        if state.last_arrival < oldest && !state.is_ended {
+            state.is_ended = true;
+            self.note_liveness(state.counter.is_live(), false);
+        }
+        state.is_ended
     }
 
-    fn count(&self, batch: &Batch<'_>, from: Timestamp, at: Timestamp, value: f64) {
+    pub(super) fn is_ended(&self) -> bool {
+        self.state.lock().is_ended
+    }
+
+    /// Counts growth since `from`.
+    fn count(&self, config: &Config, batch: &Batch<'_>, growth: (Timestamp, f64), arrival: Arrival) {
+        let is_late = arrival.at < arrival.now - config.late_after;
         for route in &self.routes {
-            route.count(batch, from, at, value);
+            if is_late {
+                route.instance.note_late_arrival(arrival.now);
+            }
+            route.count(batch, growth, arrival.at);
         }
     }
 
@@ -146,7 +179,7 @@ impl Series {
 // === impl Route ===
 
 impl Route {
-    fn count(&self, batch: &Batch<'_>, from: Timestamp, at: Timestamp, value: f64) {
+    fn count(&self, batch: &Batch<'_>, (from, value): (Timestamp, f64), at: Timestamp) {
         if let Some(target) = &self.target {
             target.note_scrape(at);
         }

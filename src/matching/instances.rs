@@ -35,6 +35,8 @@ pub struct Instance {
     spread_above_ms: i64,
     last_sample_ms: AtomicI64,
     live_series: AtomicI64,
+    late_arrival_ms: AtomicI64,
+    late_since_ms: AtomicI64,
 }
 
 /// Every instance there is. New ones are rare, so a lock guards them; no sample takes it.
@@ -62,6 +64,11 @@ pub struct TooManyGroups(pub usize);
 // four scrapes, so that ordinary intervals stay below.
 const SPREAD_ABOVE_PART: i64 = 4;
 const NEVER: i64 = i64::MIN;
+
+// A sender's shards wait at most 5 s between two tries of a request; this many tries of the slowest.
+const CATCH_UP_QUIET: Duration = Duration::from_secs(30);
+// Two hours of backlog take a sender a minute or two.
+const CATCH_UP_MAX: Duration = Duration::from_secs(300);
 
 // === impl Instances ===
 
@@ -121,6 +128,8 @@ impl Instances {
             spread_above_ms: millis(shortest) / SPREAD_ABOVE_PART,
             last_sample_ms: AtomicI64::new(NEVER),
             live_series: AtomicI64::new(0),
+            late_arrival_ms: AtomicI64::new(NEVER),
+            late_since_ms: AtomicI64::new(NEVER),
             slo,
         }
     }
@@ -139,6 +148,23 @@ impl Instance {
         }
         let before = self.last_sample_ms.fetch_max(at.0, Ordering::Relaxed);
         at.since(Timestamp(before).max(from))
+    }
+
+    /// Notes that a sample arrived much later than its time.
+    pub fn note_late_arrival(&self, now: Timestamp) {
+        let before = self.late_arrival_ms.fetch_max(now.0, Ordering::Relaxed);
+        if now.since(Timestamp(before)) > CATCH_UP_QUIET {
+            self.late_since_ms.store(now.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a backlog is coming in: its series arrive one after the other, and until all are there the
+    /// counts of the recent past do not belong together. Not believed for ever, because a sender may
+    /// always be late.
+    pub fn is_catching_up(&self, now: Timestamp) -> bool {
+        let late_arrival = Timestamp(self.late_arrival_ms.load(Ordering::Relaxed));
+        let late_since = Timestamp(self.late_since_ms.load(Ordering::Relaxed));
+        now.since(late_arrival) <= CATCH_UP_QUIET && now.since(late_since) <= CATCH_UP_MAX
     }
 
     /// Notes series that came alive, or ended (negative).

@@ -38,6 +38,11 @@ impl History {
         Self { layout, now_ms, tiers, sums, lifetime: Counts::ZERO }
     }
 
+    /// Empties every window and ends the history at `now_ms`.
+    pub(super) fn clear(&mut self, now_ms: i64) {
+        *self = Self { lifetime: self.lifetime, ..Self::new(Arc::clone(&self.layout), now_ms) };
+    }
+
     /// Everything ever added, whether or not any window still holds it.
     pub fn lifetime(&self) -> Counts {
         self.lifetime
@@ -77,9 +82,12 @@ impl History {
             return;
         }
         let from_ms = std::mem::replace(&mut self.now_ms, to_ms);
-        self.expire(from_ms, to_ms);
+        let inexact_tier = self.expire(from_ms, to_ms);
         for tier in 0..self.tiers.len() {
             self.recycle(tier, from_ms, to_ms);
+            if Some(tier) <= inexact_tier {
+                self.take_sums(tier);
+            }
         }
     }
 
@@ -123,8 +131,10 @@ impl History {
         }
     }
 
-    /// Takes the slots that fell out of each window from its sum.
-    fn expire(&mut self, from_ms: i64, to_ms: i64) {
+    /// Takes the slots that fell out of each window from its sum. Returns the coarsest tier in which that
+    /// was not exact.
+    fn expire(&mut self, from_ms: i64, to_ms: i64) -> Option<usize> {
+        let mut inexact_tier = None;
         for index in 0..self.sums.len() {
             let window = self.layout.windows[index];
             let slot_ms = self.layout.tiers[window.tier].slot_ms;
@@ -133,13 +143,18 @@ impl History {
             let end = first.min((from_ms - 1).div_euclid(slot_ms) + 1);
             let WindowSum { mut counts, first_slot } = self.sums[index];
             for slot in first_slot..end {
-                counts -= self.slot(window.tier, slot);
+                let expired = self.slot(window.tier, slot);
+                counts -= expired;
+                if !expired.is_exact() {
+                    inexact_tier = Some(window.tier);
+                }
             }
             self.sums[index] = WindowSum { counts, first_slot: first };
         }
+        inexact_tier
     }
 
-    /// Empties the slots that the passing of time makes new; once a turn, takes the sums afresh.
+    /// Empties the slots that the passing of time makes new.
     fn recycle(&mut self, tier: usize, from_ms: i64, to_ms: i64) {
         let slot_ms = self.layout.tiers[tier].slot_ms;
         let slots = self.tiers[tier].len() as i64;
@@ -147,11 +162,9 @@ impl History {
         for slot in old.max(new - slots) + 1..=new {
             self.tiers[tier][slot.rem_euclid(slots) as usize] = Counts::ZERO;
         }
-        if old.div_euclid(slots) != new.div_euclid(slots) {
-            self.take_sums(tier);
-        }
     }
 
+    /// Takes the sums of a tier from its slots.
     fn take_sums(&mut self, tier: usize) {
         for index in 0..self.sums.len() {
             if self.layout.windows[index].tier == tier {
@@ -174,10 +187,11 @@ impl History {
     }
 }
 
-/// The part of counts spread over `(from, to]` that lies up to `until`. Whole numbers stay whole.
+/// The part of counts spread over `(from, to]` that lies up to `until`. Whole numbers stay whole, and
+/// opposite ones opposite: what `total - good` cancels as a whole it cancels in every part.
 fn share(counts: Counts, until_ms: i64, from_ms: i64, to_ms: i64) -> Counts {
     let part = (until_ms.clamp(from_ms, to_ms) - from_ms) as f64 / (to_ms - from_ms).max(1) as f64;
-    let take = |whole: f64| if whole.fract() == 0.0 { (whole * part).floor() } else { whole * part };
+    let take = |whole: f64| if whole.fract() == 0.0 { (whole * part).trunc() } else { whole * part };
     Counts { bad: take(counts.bad), total: take(counts.total), observed_ms: take(counts.observed_ms) }
 }
 
@@ -238,6 +252,29 @@ mod tests {
         assert_eq!(history.counts(0).total, 4.0, "half of seven, and the odd one is in the later half");
         history.add_spread(now - 600_000, now, Counts::events(1.5, 0.0));
         assert!((history.counts(0).bad - 0.75).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_cancels_as_a_whole_cancels_in_every_window() {
+        let mut history = history(&[300, 3_600]);
+        let now = history.now_ms;
+        for _ in 0..50 {
+            history.add_spread(now - 7_200_000, now, Counts::events(15.0, 15.0));
+            history.add_spread(now - 7_200_000, now, Counts::events(-15.0, 0.0));
+        }
+        assert_eq!((history.counts(0).bad, history.counts(1).bad), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_huge_count_leaves_no_trace_when_it_expires() {
+        let mut history = history(&[300, 1_800]);
+        history.add(history.now_ms, Counts::events(0.0, 9e15));
+        history.add(history.now_ms, Counts::events(0.5, 9e15));
+        for second in 1..=1_000 {
+            history.advance(1_000 * HOUR_MS + second * 1_000);
+            history.add(history.now_ms, Counts::events(0.0, 1.0));
+        }
+        assert_eq!(history.counts(0), Counts::events(0.0, 300.0));
     }
 
     #[test]

@@ -126,11 +126,11 @@ impl Layout {
     }
 }
 
-/// The widest usual width up to `bound_ms` that holds whole resolution steps; else one such step, with
-/// which no window that is a multiple of it ever cuts a slot.
+/// The widest usual width up to `bound_ms` that holds whole resolution steps; else the most steps that do
+/// not exceed it. With a single step no window ever cuts a slot.
 fn slot_width(bound_ms: i64, resolution_ms: i64) -> i64 {
     let fits = |width: &&i64| **width <= bound_ms && **width % resolution_ms == 0;
-    WIDTHS_MS.iter().rev().find(fits).copied().unwrap_or(resolution_ms)
+    WIDTHS_MS.iter().rev().find(fits).copied().unwrap_or((bound_ms / resolution_ms).max(1) * resolution_ms)
 }
 
 /// `i64` has no stable rounding division for positive numbers.
@@ -176,6 +176,13 @@ mod tests {
     #[test]
     fn short_windows_fall_back_to_the_resolution() {
         check(&[5, 60], &[(1, 6), (1, 61)]);
+    }
+
+    #[test]
+    fn an_odd_resolution_does_not_make_a_month_of_single_steps() {
+        let month = SECOND * 30 * 86_400;
+        let layout = Layout::new(&[month], SECOND * 7);
+        assert!(layout.tiers[0].slots < 200, "{layout:?}");
     }
 
     proptest! {

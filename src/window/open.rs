@@ -115,7 +115,7 @@ impl OpenSlots {
         self.resolution_ms
     }
 
-    /// How many adds wait for the owner; what a caller bounds by refusing requests.
+    /// How many adds wait for the owner or for their time; what a caller bounds by refusing requests.
     pub fn deferred(&self) -> usize {
         // A momentary figure; nothing is read on the strength of it.
         self.deferred_len.load(Ordering::Relaxed)
@@ -191,10 +191,13 @@ impl OpenSlots {
         Counts { bad: take(&cell.bad), total: take(&cell.total), observed_ms: take(&cell.observed_ms) }
     }
 
+    /// The next of what was deferred; it counts as deferred until it is [placed](Self::note_placed).
     pub(super) fn take_deferred(&self) -> Option<Deferred> {
-        let deferred = self.deferred.pop()?;
+        self.deferred.pop()
+    }
+
+    pub(super) fn note_placed(&self) {
         self.deferred_len.fetch_sub(1, Ordering::Relaxed);
-        Some(deferred)
     }
 }
 

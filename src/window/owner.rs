@@ -71,6 +71,17 @@ impl Windows {
         &self.histories[sli.0 as usize]
     }
 
+    /// Begins again at an earlier time, with empty windows: what was counted lies in a future that a wrong
+    /// clock showed. Lifetime counts stay.
+    pub fn set_back(&mut self, to: Timestamp) {
+        for history in &mut self.histories {
+            history.clear(to.0);
+        }
+        (self.now_ms, self.final_ms, self.closed_before_turn_ms) = (to.0, to.0, to.0);
+        self.open.close(to.0);
+        self.open.reuse(to.0);
+    }
+
     /// Counts everything with an event time up to `to`, which must be a multiple of the resolution.
     /// Going back in time only places what came late.
     pub fn advance(&mut self, to: Timestamp) {
@@ -132,11 +143,14 @@ impl Windows {
         if to_ms > self.now_ms || !known {
             // An SLI the tick has not met yet is met at the next: try again then.
             let until_ms = if known { to_ms } else { to_ms.max(self.now_ms + 1) };
-            self.parked.entry(until_ms).or_default().push(deferred);
-        } else if from_ms < to_ms {
-            self.histories[sli.0 as usize].add_spread(from_ms, to_ms, counts);
+            return self.parked.entry(until_ms).or_default().push(deferred);
+        }
+        self.open.note_placed();
+        let history = &mut self.histories[sli.0 as usize];
+        if from_ms < to_ms {
+            history.add_spread(from_ms, to_ms, counts);
         } else {
-            self.histories[sli.0 as usize].add(to_ms, counts);
+            history.add(to_ms, counts);
         }
     }
 }
@@ -190,6 +204,28 @@ mod tests {
         assert_eq!((total(&windows, 0), total(&windows, 1)), (2.0, 3.0));
         assert_eq!(windows.history(SliId(1)).lifetime().total, 4.0);
         assert_eq!(open.deferred(), 0);
+    }
+
+    #[test]
+    fn what_is_parked_counts_as_deferred() {
+        let (open, mut windows) = windows(&[60]);
+        open.batch().add(SliId(0), START.0 + 60_000, Counts::events(0.0, 1.0));
+        windows.advance(START + SECOND);
+        assert_eq!(open.deferred(), 1);
+        windows.advance(START + SECOND * 60);
+        assert_eq!((open.deferred(), total(&windows, 0)), (0, 1.0));
+    }
+
+    #[test]
+    fn a_clock_set_back_counts_on_from_there() {
+        let (open, mut windows) = windows(&[60]);
+        open.batch().add(SliId(0), START.0 + 1_000, Counts::events(0.0, 1.0));
+        windows.advance(START + SECOND * 86_400);
+        windows.set_back(START + SECOND * 10);
+        open.batch().add(SliId(0), START.0 + 11_000, Counts::events(0.0, 2.0));
+        windows.advance(START + SECOND * 11);
+        assert_eq!(total(&windows, 0), 2.0);
+        assert_eq!(windows.history(SliId(0)).lifetime().total, 3.0);
     }
 
     #[test]

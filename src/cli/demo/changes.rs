@@ -151,7 +151,10 @@ mod tests {
         let moved_on = AlertState::Firing { since: AT, held_at: Timestamp(AT.0 + 1_000) };
         assert_eq!(tell(moved_on), [""; 0]);
         assert!(tell(AlertState::Inactive)[0].contains("page: firing → resolved (burn"));
-        assert!(tell(AlertState::Pending { since: AT })[0].contains("page: inactive → pending (burn"));
+        assert!(
+            tell(AlertState::Pending { since: AT, held_at: AT })[0]
+                .contains("page: inactive → pending (burn")
+        );
         assert!(tell(AlertState::Inactive)[0].contains("page: pending → inactive (burn"));
     }
 

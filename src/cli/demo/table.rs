@@ -245,7 +245,7 @@ mod tests {
             slo("route-availability", "/checkout", 0.312, [19.6, 23.1], firing()),
             SloReport {
                 status: DataStatus::SenderDown,
-                ..slo("latency", "", -0.25, [0.0, 4.0], AlertState::Pending { since: AT })
+                ..slo("latency", "", -0.25, [0.0, 4.0], AlertState::Pending { since: AT, held_at: AT })
             },
         ])
     }

@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -56,10 +56,15 @@ pub struct Shared {
     telemetry: Telemetry,
     clock: SystemClock,
     report: ArcSwapOption<Report>,
+    /// When the last evaluation was done, in milliseconds of steady time.
+    evaluated_ms: AtomicU64,
     last_request_ms: AtomicI64,
 }
 
 const NEVER: i64 = i64::MIN;
+
+// Twice the longest evaluation interval.
+const READY_AGE_MAX: Duration = Duration::from_secs(120);
 
 // === impl Daemon ===
 
@@ -92,6 +97,7 @@ impl Daemon {
             telemetry,
             clock,
             report: ArcSwapOption::empty(),
+            evaluated_ms: AtomicU64::new(0),
             last_request_ms: AtomicI64::new(NEVER),
         });
         let listen_address = config.web.listen_address;
@@ -121,8 +127,12 @@ impl Daemon {
     pub async fn run(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let address = self.local_address()?;
         tracing::info!(%address, data = %self.data.path().display(), "slod is up");
-        let ticker = Ticker::start(self.engine, Arc::clone(&self.shared), self.interval)?;
-        self.server.run(stop).await;
+        let mut ticker = Ticker::start(self.engine, Arc::clone(&self.shared), self.interval)?;
+        tokio::select! {
+            () = self.server.run(stop) => (),
+            // Without evaluations there is no point in going on: whoever runs us starts us anew.
+            () = ticker.ended() => tracing::error!("BUG: the evaluation thread ended by itself"),
+        }
         tracing::info!("all requests are done, evaluating once more");
         tokio::task::spawn_blocking(|| ticker.stop()).await??;
         drop(self.data);
@@ -149,6 +159,7 @@ impl Shared {
         let last_request = Some(self.last_request_ms.load(Ordering::Relaxed)).filter(|ms| *ms != NEVER);
         let report = engine.tick(self.clock.now(), last_request.map(Timestamp));
         self.report.store(Some(Arc::new(report)));
+        self.evaluated_ms.store(self.clock.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.ingest.publish_sizes();
         self.telemetry.evaluation.duration.record(self.clock.elapsed().saturating_sub(start));
         self.telemetry.evaluation.last.set(self.clock.now().seconds());
@@ -183,7 +194,15 @@ impl web::Service for Shared {
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.report().map(drop).ok_or_else(|| "the first evaluation is not done".to_owned())
+        let evaluated = Duration::from_millis(self.evaluated_ms.load(Ordering::Relaxed));
+        let age = self.clock.elapsed().saturating_sub(evaluated);
+        if self.report().is_none() {
+            Err("the first evaluation is not done".to_owned())
+        } else if age > READY_AGE_MAX {
+            Err(format!("the last evaluation was {} s ago", age.as_secs()))
+        } else {
+            Ok(())
+        }
     }
 
     fn elapsed(&self) -> Duration {

@@ -136,13 +136,17 @@ fn push_info(builder: &mut Builder, slo: &SloReport) {
     let objective = slo.slo.objective.target.ratio().to_string();
     let of_alerts = slo.slo.alerts.iter().rev().flat_map(|alert| pairs(&alert.annotations));
     let mut labels: Labels<'_> = of_alerts.chain(pairs(&slo.slo.annotations)).collect();
-    labels.retain(|(name, _)| is_label_name(name));
     labels.push((names::LABEL_WINDOW, &window));
     labels.push(("objective", &objective));
-    if !slo.slo.description.is_empty() {
-        labels.push(("description", &slo.slo.description));
-    }
+    labels.push(("description", &slo.slo.description));
+    // What tells instances apart stays what it is.
+    labels.retain(|(name, value)| is_label_name(name) && !value.is_empty() && !is_identity(slo, name));
     builder.push(slo, &labels, 1.0);
+}
+
+fn is_identity(slo: &SloReport, name: &str) -> bool {
+    let is_own = [names::LABEL_SLO, names::LABEL_SERVICE].contains(&name) || name.starts_with("__");
+    is_own || slo.slo.labels.contains_key(name) || !slo.group.get(name).is_empty()
 }
 
 fn pairs(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
@@ -231,7 +235,12 @@ mod tests {
             id: SloId { service: "shop".into(), name: "api \"fast\"".into() },
             description: "a\nb".into(),
             labels: map(&[("tier", "1"), ("service", "not this")]),
-            annotations: map(&[("runbook_url", "http://r"), ("not a label", "x")]),
+            annotations: map(&[
+                ("runbook_url", "http://r"),
+                ("not a label", "x"),
+                ("slo", "x"),
+                ("route", "x"),
+            ]),
             objective: Objective { target: Target::new(0.999).unwrap(), window: HOUR * 720 },
             indicator: Indicator { bad: Vec::new(), total: Vec::new(), group_by: vec!["route".into()] },
             alerts: pages.map(with_label).collect(),

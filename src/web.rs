@@ -54,7 +54,7 @@ pub struct Config {
     pub listen_address: SocketAddr,
     /// The most bytes of a compressed body. A larger one is answered 400.
     pub body_bytes_max: usize,
-    /// How long a client may take to send a request.
+    /// How long a client may take to send a request, or let its answer wait.
     pub read_timeout: Duration,
     /// The most connections open at once. Further ones wait to be accepted.
     pub connections_max: usize,

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::oneshot;
+
 use super::Shared;
 use crate::{
     engine::Engine,
@@ -18,6 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Ticker {
     stop: mpsc::SyncSender<()>,
+    /// Closed when the thread ends, however it does.
+    alive: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
 }
 
@@ -30,10 +34,17 @@ impl Ticker {
     /// Ticks at every multiple of `interval` of the wall clock.
     pub(super) fn start(engine: Engine, shared: Arc<Shared>, interval: Duration) -> io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(1);
-        let thread = thread::Builder::new()
-            .name("slod-tick".to_owned())
-            .spawn(move || run(engine, &shared, interval, &stopped))?;
-        Ok(Self { stop, thread })
+        let (guard, alive) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name("slod-tick".to_owned()).spawn(move || {
+            let _guard = guard;
+            run(engine, &shared, interval, &stopped);
+        })?;
+        Ok(Self { stop, alive, thread })
+    }
+
+    /// Returns when the thread has ended, which it does by itself only by a bug of ours.
+    pub(super) async fn ended(&mut self) {
+        let _ = (&mut self.alive).await;
     }
 
     /// Ticks once more and ends.

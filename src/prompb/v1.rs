@@ -37,6 +37,10 @@ pub struct SeriesView<'a> {
     samples: Range<usize>,
 }
 
+// Real requests have thousands; 32 MiB of the shortest possible series would be millions, each of them
+// twenty times its size in memory.
+const ENTRIES_MAX: usize = 1_000_000;
+
 /// Name and value of a label.
 pub type RawLabel<'a> = (&'a [u8], &'a [u8]);
 
@@ -52,6 +56,9 @@ pub fn parse(message: &[u8]) -> Result<WriteRequest<'_>, Error> {
             (1, Value::Bytes(series)) => request.read_series(series)?,
             (1, _) => return Err(reader.malformed("timeseries has a wrong wire type")),
             _ => (),
+        }
+        if request.series.len() + request.samples.len() > ENTRIES_MAX {
+            return Err(reader.malformed("more than 1000000 series and samples"));
         }
     }
     Ok(request)
@@ -253,6 +260,12 @@ mod tests {
             [(&b"__name__"[..], &b"up"[..]), (&b"job"[..], &b"api"[..])]
         );
         assert_eq!(request.samples(series), [Sample { timestamp_ms: 5, value: 0.0 }]);
+    }
+
+    #[test]
+    fn a_body_of_millions_of_empty_samples_is_refused() {
+        let body = b"\x0a\x02\x12\x00".repeat(2_000_000);
+        refused(&body, "more than 1000000 series and samples at byte 2000004 of 8000000");
     }
 
     #[track_caller]

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
@@ -21,6 +21,8 @@ pub(super) struct Responder {
     service: SharedService,
     /// What is left of `concurrent_bytes_max`.
     room: Arc<Semaphore>,
+    /// Who may render a page of metrics.
+    renderers: Arc<Semaphore>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -49,7 +51,7 @@ GET  /-/ready        200 once SLOs are evaluated
 impl Responder {
     pub(super) fn new(config: Arc<Config>, service: SharedService) -> Self {
         let room = Arc::new(Semaphore::new(config.concurrent_bytes_max / ROOM_UNIT_BYTES));
-        Self { config, service, room }
+        Self { config, service, room, renderers: Arc::new(Semaphore::new(RENDERERS)) }
     }
 
     pub(super) async fn respond(&self, request: Request<Incoming>) -> Answer {
@@ -60,15 +62,19 @@ impl Responder {
             "/api/v1/write" => not_allowed("POST"),
             "/" | "/metrics" | "/-/healthy" | "/-/ready" if !is_read => not_allowed("GET, HEAD"),
             "/" => text(StatusCode::OK, LANDING),
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics().await,
             "/-/healthy" => text(StatusCode::OK, "slod is healthy\n"),
             "/-/ready" => self.ready(),
             _ => text(StatusCode::NOT_FOUND, format!("no such page: {path}\n")),
         }
     }
 
-    fn metrics(&self) -> Answer {
-        match self.service.metrics() {
+    /// Rendered away from the threads that serve requests, so that a large page holds up no sender.
+    async fn metrics(&self) -> Answer {
+        let _permit = self.renderers.acquire().await.expect("the semaphore is never closed");
+        let service = Arc::clone(&self.service);
+        let page = tokio::task::spawn_blocking(move || service.metrics()).await;
+        match page.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(page) => {
                 let mut answer = text(StatusCode::OK, page.text);
                 let content_type = HeaderValue::from_static(page.content_type);
@@ -103,29 +109,42 @@ impl Responder {
     async fn read_body(&self, request: Request<Incoming>) -> Result<Bytes, Fault> {
         check_headers(request.headers())?;
         let bytes_max = self.config.body_bytes_max;
-        let size = request.body().size_hint();
-        if size.lower() > bytes_max as u64 {
-            return Err(too_large(size.lower(), bytes_max));
+        let declared = request.body().size_hint().lower();
+        if declared > bytes_max as u64 {
+            return Err(too_large(declared, bytes_max));
         }
-        // Held until the body is here. One that does not say its length may become as long as allowed.
-        let bytes = size.upper().unwrap_or(bytes_max as u64).min(bytes_max as u64);
-        let _room = self.take_room(bytes)?;
-        #[expect(clippy::disallowed_methods, reason = "bounded by `Limited`")]
-        let read = Limited::new(request.into_body(), bytes_max).collect();
-        match tokio::time::timeout(self.config.read_timeout, read).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(too_large(bytes_max as u64 + 1, bytes_max))
-            }
-            Ok(Err(error)) => {
-                Err(Fault::new(StatusCode::BAD_REQUEST, format!("cannot read the body: {error}")))
-            }
+        match tokio::time::timeout(self.config.read_timeout, self.read_frames(request.into_body())).await {
+            Ok(read) => read,
             Err(_) => Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".into())),
         }
     }
 
-    fn take_room(&self, bytes: u64) -> Result<SemaphorePermit<'_>, Fault> {
-        let units = u32::try_from(bytes.div_ceil(ROOM_UNIT_BYTES as u64)).unwrap_or(u32::MAX);
+    /// Takes room for what has arrived, not for what is declared: who sends nothing takes nothing.
+    async fn read_frames(&self, mut body: Incoming) -> Result<Bytes, Fault> {
+        let mut bytes = BytesMut::new();
+        let mut room: Option<SemaphorePermit<'_>> = None;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                Fault::new(StatusCode::BAD_REQUEST, format!("cannot read the body: {error}"))
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > self.config.body_bytes_max {
+                return Err(too_large((bytes.len() + data.len()) as u64, self.config.body_bytes_max));
+            }
+            bytes.extend_from_slice(&data);
+            let missing =
+                bytes.len().div_ceil(ROOM_UNIT_BYTES) - room.as_ref().map_or(0, SemaphorePermit::num_permits);
+            let more = self.take_room(missing)?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+        }
+        Ok(bytes.freeze())
+    }
+
+    fn take_room(&self, units: usize) -> Result<SemaphorePermit<'_>, Fault> {
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
         self.room.try_acquire_many(units).map_err(|_| {
             let bytes_max = self.config.concurrent_bytes_max;
             let reason =
@@ -134,6 +153,9 @@ impl Responder {
         })
     }
 }
+
+// One page at a time is enough for any number of scrapers, and bounds the memory of pages being made.
+const RENDERERS: usize = 1;
 
 /// A unit of room for bodies: semaphores count in 32 bits.
 const ROOM_UNIT_BYTES: usize = 1_024;

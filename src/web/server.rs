@@ -10,7 +10,9 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
 };
+use tokio_io_timeout::TimeoutStream;
 
 use super::{Config, SharedService, respond::Responder};
 
@@ -52,17 +54,23 @@ impl Server {
     /// Serves until `stop` becomes true; then finishes the requests under way.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let connections = GracefulShutdown::new();
+        let mut tasks = JoinSet::new();
         let room = Arc::new(Semaphore::new(self.config.connections_max));
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                (stream, permit) = self.accept(&room) => self.serve(stream, permit, &connections),
+                (stream, permit) = self.accept(&room) => {
+                    tasks.spawn(self.serve(stream, permit, &connections));
+                }
+                Some(_) = tasks.join_next() => (),
             }
         }
         drop(self.listener);
         if tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown()).await.is_err() {
-            tracing::warn!(timeout = ?DRAIN_TIMEOUT, "requests still under way at shutdown were cut off");
+            tracing::warn!(timeout = ?DRAIN_TIMEOUT, "requests still under way at shutdown are cut off");
         }
+        // Nothing is answered any more once this returns.
+        tasks.shutdown().await;
     }
 
     async fn accept(&self, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
@@ -78,10 +86,19 @@ impl Server {
         }
     }
 
-    fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit, connections: &GracefulShutdown) {
+    /// The work of one connection, until it closes.
+    fn serve(
+        &self,
+        stream: TcpStream,
+        permit: OwnedSemaphorePermit,
+        connections: &GracefulShutdown,
+    ) -> impl Future<Output = ()> + use<> {
         // Answers are small and clients wait for them.
         let _ = stream.set_nodelay(true);
         let responder = self.responder.clone();
+        // A client that does not read its answer would keep its place for ever.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.config.read_timeout));
         let service = service_fn(move |request| {
             let responder = responder.clone();
             async move { Ok::<_, Infallible>(responder.respond(request).await) }
@@ -89,13 +106,13 @@ impl Server {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.read_timeout)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Box::pin(stream)), service);
         let connection = connections.watch(connection);
-        tokio::spawn(async move {
+        async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
             }
             drop(permit);
-        });
+        }
     }
 }

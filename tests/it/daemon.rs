@@ -94,7 +94,7 @@ fn a_client_that_stalls_is_given_up_and_holds_up_nobody() {
     let slod =
         Slod::start(SPEC, "web: {read_timeout: 500ms, body_bytes_max: 1024, concurrent_bytes_max: 2048}\n");
     std::thread::scope(|scope| {
-        let stall = || scope.spawn(|| post_write(slod.address, &["Content-Length: 1000"], b"x"));
+        let stall = || scope.spawn(|| post_write(slod.address, &["Content-Length: 1000"], &[b'x'; 999]));
         let stalled = [stall(), stall()];
         let busy = || post_write(slod.address, &["Content-Length: 1"], b"\x00");
         wait_until("there is no room", || busy().status == 503);
@@ -105,6 +105,23 @@ fn a_client_that_stalls_is_given_up_and_holds_up_nobody() {
         }
     });
     assert_eq!(http(slod.address, "POST /api/v1/write HTTP/1.1", &write_headers(), b"\x00").status, 204);
+}
+
+#[test]
+fn who_declares_much_and_sends_nothing_shuts_nobody_out() {
+    let slod =
+        Slod::start(SPEC, "web: {read_timeout: 2s, body_bytes_max: 1024, concurrent_bytes_max: 1024}\n");
+    let idle: Vec<TcpStream> = (0..10)
+        .map(|_| {
+            let mut stream = TcpStream::connect(slod.address).unwrap();
+            let head = b"POST /api/v1/write HTTP/1.1\r\nHost: test\r\nContent-Length: 1024\r\n\r\n";
+            stream.write_all(head).unwrap();
+            stream
+        })
+        .collect();
+    let answer = http(slod.address, "POST /api/v1/write HTTP/1.1", &write_headers(), b"\x00");
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    drop(idle);
 }
 
 #[test]
@@ -120,14 +137,18 @@ fn sigterm_ends_it_cleanly_and_soon() {
 fn a_request_under_way_at_sigterm_is_finished() {
     let mut slod = Slod::start(SPEC, "web: {body_bytes_max: 1024, concurrent_bytes_max: 1024}\n");
     let mut stream = TcpStream::connect(slod.address).unwrap();
-    stream.write_all(b"POST /api/v1/write HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\n").unwrap();
+    // A field that nobody knows, and so a request without samples.
+    let body = snap::raw::Encoder::new().compress_vec(b"\x38\x01").unwrap();
+    let head = format!("POST /api/v1/write HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body[..1]).unwrap();
     // There is room for one small body, and this one is it once others are turned away.
     wait_until("the request is being read", || {
         post_write(slod.address, &["Content-Length: 1"], b"\x00").status == 503
     });
     slod.process.signal("TERM");
     wait_until("the listener is closed", || TcpStream::connect(slod.address).is_err());
-    stream.write_all(b"\x00").unwrap();
+    stream.write_all(&body[1..]).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");

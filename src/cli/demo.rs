@@ -55,9 +55,9 @@ enum Output {
     Lines { changes: Changes, last: Option<Progress> },
 }
 
-// An hour, the window of the demonstration's SLOs: with it behind them, an incident costs the share of
-// the budget that it should, instead of all of it.
-const HISTORY: Duration = Duration::from_secs(3_600);
+/// What the service has behind it at the start. An hour, the window of the demonstration's SLOs: with it
+/// an incident costs the share of the budget that it should, instead of all of it.
+pub const HISTORY: Duration = Duration::from_secs(3_600);
 
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -15,7 +15,10 @@ use tokio::{
 };
 use tracing::level_filters::LevelFilter;
 
-use super::{DemoArgs, ServeArgs, demo};
+use super::{
+    DemoArgs, ServeArgs,
+    demo::{self, HISTORY},
+};
 use crate::{
     config::{self, Config, Flags, specs},
     daemon::{Daemon, SystemClock},
@@ -44,8 +47,8 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         storage_path: Some(data.path().to_owned()),
     };
     let config = config::load(None, &flags)?;
-    // The demonstration has one sender, which keeps its order and is never late.
-    let ingest = ingest::Config { warm_up: Duration::ZERO, ..config.ingest };
+    // The demonstration has one sender, which delivers an hour of history first, all series together.
+    let ingest = ingest::Config { warm_up: Duration::ZERO, late_after: HISTORY * 2, ..config.ingest };
     let engine = engine::Config { delay: Duration::from_secs(1), ..config.engine };
     let config = Config { ingest, engine, ..config };
     let specs = spec::read("config/demo-slos.yaml", demo::SLOS);

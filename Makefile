@@ -1,7 +1,7 @@
 # The one door to every command: CI and people use the same. CI calls `make test` and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deps check fmt fmt-check lint doc unit bench rules clean
+.PHONY: help run test test-deps check fmt fmt-check lint doc unit loom bench rules clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ doc: ## Build the documentation, private items included; a broken link is an err
 
 unit: ## All tests, without installing or checking anything first (logs: target/e2e-logs)
 	cargo test --quiet
+
+loom: ## Explore the interleavings of threads that count and the owner that closes slots
+	RUSTFLAGS='--cfg slod_loom' cargo test --release --lib --target-dir target/loom -- window::model
 
 bench: ## Run the benchmarks
 	cargo bench

@@ -28,8 +28,11 @@
 
 mod history;
 mod layout;
+#[cfg(all(test, slod_loom))]
+mod model;
 mod open;
 mod owner;
+mod sync;
 
 use std::ops::{AddAssign, Mul, Sub, SubAssign};
 

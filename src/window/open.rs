@@ -15,18 +15,15 @@
 //! present generation. The owner turns to the next generation once the one before has no batch left;
 //! what was closed before a turn is out of reach for every batch of the generation that follows it.
 
-use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
 use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
 
-use super::Counts;
+use super::{
+    Counts,
+    sync::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence},
+};
 use crate::time::millis;
 
 /// The number of an SLI in the window store.
@@ -35,8 +32,15 @@ pub struct SliId(pub u32);
 
 // Eight steps for what arrives within the evaluation delay (see `resolution`), two or three until a
 // closed step is final, the rest for senders whose clocks run ahead.
+#[cfg(not(all(test, slod_loom)))]
 pub(super) const SLOTS: usize = 16;
+#[cfg(not(all(test, slod_loom)))]
 const SLIS_PER_CHUNK: usize = 256;
+// Few enough to explore.
+#[cfg(all(test, slod_loom))]
+pub(super) const SLOTS: usize = 2;
+#[cfg(all(test, slod_loom))]
+const SLIS_PER_CHUNK: usize = 1;
 /// The most SLIs there can be. The table of chunks is allocated at start, 16 bytes a chunk.
 pub(super) const SLIS_MAX: usize = SLIS_PER_CHUNK * 4_096;
 
@@ -106,7 +110,7 @@ impl OpenSlots {
             deferred: SegQueue::new(),
             deferred_len: AtomicUsize::new(0),
             generation: AtomicUsize::new(0),
-            batches: [const { CachePadded::new(AtomicUsize::new(0)) }; 2],
+            batches: Default::default(),
         }
     }
 
@@ -127,21 +131,23 @@ impl OpenSlots {
         Batch {
             open: self,
             generation,
-            // After `enter`, and so not before the turn to this generation.
-            closed_ms: self.closed_ms.load(Ordering::SeqCst),
-            limit_ms: self.limit_ms.load(Ordering::SeqCst),
+            // What was stored before the turn to this generation is seen: `enter` acquired that turn.
+            closed_ms: self.closed_ms.load(Ordering::Acquire),
+            limit_ms: self.limit_ms.load(Ordering::Acquire),
         }
     }
 
     fn enter(&self) -> usize {
         loop {
-            // SeqCst: the owner must see this registration, or we its turn to the next generation.
-            let generation = self.generation.load(Ordering::SeqCst);
-            self.batches[generation % 2].fetch_add(1, Ordering::SeqCst);
-            if self.generation.load(Ordering::SeqCst) == generation {
+            // Acquire: all that the owner stored before it turned to this generation.
+            let generation = self.generation.load(Ordering::Acquire);
+            self.batches[generation % 2].fetch_add(1, Ordering::Relaxed);
+            // With the fence in `turn`: the owner sees this registration, or we see that it has turned.
+            fence(Ordering::SeqCst);
+            if self.generation.load(Ordering::Acquire) == generation {
                 return generation;
             }
-            self.batches[generation % 2].fetch_sub(1, Ordering::SeqCst);
+            self.batches[generation % 2].fetch_sub(1, Ordering::Release);
         }
     }
 
@@ -161,23 +167,28 @@ impl OpenSlots {
 
     /// Event times up to here go to the queue from now on.
     pub(super) fn close(&self, to_ms: i64) {
-        self.closed_ms.store(to_ms, Ordering::SeqCst);
+        // Release, here and below: paired with the loads in `batch`.
+        self.closed_ms.store(to_ms, Ordering::Release);
     }
 
     /// Turns to the next generation if no batch of the one before is left. True if it did: then every
     /// batch alive has seen what was closed before the turn before this one.
     pub(super) fn turn(&self) -> bool {
-        let generation = self.generation.load(Ordering::SeqCst);
-        let previous_done = self.batches[(generation + 1) % 2].load(Ordering::SeqCst) == 0;
+        // Relaxed: only the owner stores it.
+        let generation = self.generation.load(Ordering::Relaxed);
+        // Acquire: the adds of the batches that have left.
+        let previous_done = self.batches[(generation + 1) % 2].load(Ordering::Acquire) == 0;
         if previous_done {
-            self.generation.store(generation + 1, Ordering::SeqCst);
+            self.generation.store(generation + 1, Ordering::Release);
         }
+        // Between this turn and the count at the next one: see `enter`.
+        fence(Ordering::SeqCst);
         previous_done
     }
 
     /// Event times up to `final_ms` are done with; their cells may stand for the turn after.
     pub(super) fn reuse(&self, final_ms: i64) {
-        self.limit_ms.store(final_ms + SLOTS as i64 * self.resolution_ms, Ordering::SeqCst);
+        self.limit_ms.store(final_ms + SLOTS as i64 * self.resolution_ms, Ordering::Release);
     }
 
     /// Takes what the cell for this step of time holds.
@@ -255,8 +266,8 @@ impl Batch<'_> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        // SeqCst, at least Release: the owner that sees this batch gone sees its adds.
-        self.open.batches[self.generation % 2].fetch_sub(1, Ordering::SeqCst);
+        // Release: the owner that sees this batch gone sees its adds.
+        self.open.batches[self.generation % 2].fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -1,0 +1,74 @@
+//! Explores every interleaving of adding threads and the closing owner (`make loom`).
+//!
+//! Small sizes keep it finite: rings of two open slots, so that a cell is reused after two steps; threads
+//! with one add each. The question each time: is every event counted once, and at its own time?
+
+use std::{sync::Arc, time::Duration};
+
+use loom::thread;
+
+use super::{Counts, Layout, OpenSlots, SliId, Windows};
+use crate::time::Timestamp;
+
+const SECOND: Duration = Duration::from_secs(1);
+const START: Timestamp = Timestamp(1_000_000);
+const WINDOW: u32 = 8;
+
+/// Threads add one event each at these seconds after the start, while the owner advances second by second
+/// to `seconds`. Then, event by event: it enters the window at its time and leaves it a window later.
+fn explore(adds: &'static [u32], seconds: u32) {
+    let mut model = loom::model::Builder::new();
+    // Enough for every known kind of error in two or three threads; all would take days.
+    model.preemption_bound = Some(3);
+    model.check(move || {
+        let open = Arc::new(OpenSlots::new(SECOND));
+        let mut windows = Windows::new(Arc::clone(&open), START);
+        windows.insert(Arc::new(Layout::new(&[SECOND * WINDOW], SECOND)));
+        // Makes the cells before there are threads: loom does not know `OnceLock`.
+        open.take(SliId(0), START.0);
+        let writers: Vec<_> = adds
+            .iter()
+            .map(|second| {
+                let open = Arc::clone(&open);
+                let at = START + SECOND * *second;
+                thread::spawn(move || open.batch().add(SliId(0), at.0, Counts::events(0.0, 1.0)))
+            })
+            .collect();
+        for second in 1..=seconds {
+            windows.advance(START + SECOND * second);
+        }
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        check(windows, adds, seconds);
+    });
+}
+
+fn check(mut windows: Windows, adds: &[u32], from: u32) {
+    for now in from + 1..=from + WINDOW + 2 {
+        windows.advance(START + SECOND * now);
+        let inside = adds.iter().filter(|at| **at <= now && **at + WINDOW > now).count();
+        assert_eq!(windows.history(SliId(0)).counts(0).total, inside as f64, "at {now}");
+    }
+    assert_eq!(windows.history(SliId(0)).lifetime().total, adds.len() as f64);
+}
+
+#[test]
+fn an_add_that_meets_closing_slots() {
+    explore(&[1], 3);
+}
+
+#[test]
+fn an_add_ahead_whose_cell_stood_for_an_earlier_time() {
+    explore(&[3], 3);
+}
+
+#[test]
+fn two_adds_to_one_cell() {
+    explore(&[1, 1], 1);
+}
+
+#[test]
+fn adds_to_both_times_of_one_cell() {
+    explore(&[1, 3], 2);
+}

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::slo::Target;
 
-/// `bad / total`, held within 0 and 1; 0 when nothing happened, because nothing bad did; 1 when bad events
-/// are known and no others, because none of them is known to be good.
+/// `bad / total`, held within 0 and 1; 0 when nothing happened, because nothing bad did. Bad events without
+/// any total are no ratio either: their total has not arrived yet, or its selector is wrong
+/// ([`is_inconsistent`] tells), and neither is worth a page.
 ///
 /// ```
 /// # use slod::burn_rate::error_ratio;
@@ -16,13 +17,7 @@ use crate::slo::Target;
 /// assert_eq!(error_ratio(0.0, 0.0), 0.0);
 /// ```
 pub fn error_ratio(bad: f64, total: f64) -> f64 {
-    if bad <= 0.0 {
-        0.0
-    } else if total <= 0.0 {
-        1.0
-    } else {
-        (bad / total).min(1.0)
-    }
+    if total <= 0.0 { 0.0 } else { (bad / total).clamp(0.0, 1.0) }
 }
 
 /// Whether counts contradict each other: bad events below zero or above all events. Happens when the
@@ -88,7 +83,7 @@ mod tests {
         assert_eq!(error_ratio(5.0, 4.0), 1.0);
         assert_eq!(error_ratio(-1.0, 4.0), 0.0);
         assert_eq!(error_ratio(-1.0, -4.0), 0.0);
-        assert_eq!(error_ratio(1.0, 0.0), 1.0);
+        assert_eq!(error_ratio(1.0, 0.0), 0.0);
         assert!(is_inconsistent(5.0, 4.0) && is_inconsistent(-1.0, 4.0));
         assert!(!is_inconsistent(4.0, 4.0) && !is_inconsistent(-1e-12, 4.0));
     }

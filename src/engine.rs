@@ -32,6 +32,9 @@ pub struct Config {
     pub sender_timeout: Duration,
 }
 
+// A shorter window may lie between two scrapes, and be empty without meaning anything.
+const RECENT_MIN: Duration = Duration::from_secs(60);
+
 // Longer than a clock is stepped or slewed in normal service.
 const SET_BACK_MIN: Duration = Duration::from_secs(60);
 
@@ -184,7 +187,7 @@ impl Judged {
         let inconsistent =
             |window: &&WindowReport| burn_rate::is_inconsistent(window.bad_events, window.events);
         telemetry.inconsistent.inc_by(windows.iter().filter(inconsistent).count() as u64);
-        let status = self.status(windows[0].events, moment);
+        let status = self.status(recent_events(&windows), moment);
         let alerts = self.step_alerts(&slo, &windows, status, moment);
         let period = history.counts(self.window_number(slo.objective.window));
         let spent = burn_rate::error_ratio(period.bad, period.total);
@@ -289,6 +292,12 @@ fn window_report(slo: &Slo, window: Duration, counts: Counts) -> WindowReport {
         error_ratio,
         burn_rate: burn_rate::burn_rate(error_ratio, slo.objective.target),
     }
+}
+
+/// The events of the shortest window that is no shorter than usual scrape intervals.
+fn recent_events(windows: &[WindowReport]) -> f64 {
+    let recent = windows.iter().find(|window| window.window >= RECENT_MIN).or(windows.last());
+    recent.map_or(0.0, |window| window.events)
 }
 
 /// SRE workbook, chapter 5: both windows strictly above the factor; and enough bad events to mean it.

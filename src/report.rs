@@ -74,7 +74,7 @@ pub struct AlertReport {
 pub enum DataStatus {
     /// Samples arrive and events happen.
     Ok,
-    /// Samples arrive, but no event happened in the shortest window.
+    /// Samples arrive, but no event happened in the shortest window of a minute or more.
     NoTraffic,
     /// A backlog is coming in: samples arrive much later than their time, and not yet all of them.
     CatchingUp,

@@ -142,7 +142,9 @@ fn load_from(file: Option<&Path>, flags: &Flags, environment: Environment) -> an
         .build()
         .and_then(config::Config::try_deserialize)
         .with_context(|| match file {
-            Some(file) => format!("cannot use configuration file {}", file.display()),
+            Some(file) => {
+                format!("cannot use configuration file {} with SLOD_* variables and flags", file.display())
+            }
             None => "cannot use the configuration".to_owned(),
         })?;
     let base = file.and_then(Path::parent).unwrap_or(Path::new(""));

@@ -3,23 +3,14 @@
 //! A matcher behaves as in Prometheus: regular expressions are anchored at both ends, `.` matches a
 //! newline, and an absent label is the empty string.
 
-use std::{fmt, hash::BuildHasher, sync::Arc};
-
-use foldhash::quality::FixedState;
+use std::{fmt, sync::Arc};
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";
 
-// Fingerprints may be written down (state, logs), so the seed is part of their definition.
-const FINGERPRINT_SEED: u64 = 0x736c_6f64;
-
 /// The label set of a series: sorted by name, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
-
-/// A 64-bit hash of a label set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint(pub u64);
 
 /// Why a list of labels is no label set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,11 +104,6 @@ impl Labels {
     #[must_use]
     pub fn keep(&self, names: &[String]) -> Self {
         Self(self.0.iter().filter(|(name, _)| names.iter().any(|n| **n == **name)).cloned().collect())
-    }
-
-    /// A hash of names and values.
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(FixedState::with_seed(FINGERPRINT_SEED).hash_one(&*self.0))
     }
 }
 
@@ -267,13 +253,5 @@ mod tests {
         check(MatchOp::Regex, ".*", "", true);
         check(MatchOp::NotRegex, "5..", "200", true);
         check(MatchOp::NotRegex, "5..", "503", false);
-    }
-
-    #[test]
-    fn the_fingerprint_tells_a_name_from_a_value() {
-        let one = Labels::new([("ab", "c")]).unwrap();
-        let other = Labels::new([("a", "bc")]).unwrap();
-        assert_ne!(one.fingerprint(), other.fingerprint());
-        assert_eq!(one.fingerprint(), one.clone().fingerprint());
     }
 }

@@ -104,16 +104,6 @@ impl Layout {
         layout
     }
 
-    /// The width of the finest slot.
-    pub fn finest_ms(&self) -> i64 {
-        self.tiers.first().map_or(1, |tier| tier.slot_ms)
-    }
-
-    /// How far back the history reaches.
-    pub fn longest_ms(&self) -> i64 {
-        self.windows.last().map_or(0, |window| window.length_ms)
-    }
-
     fn push_tier(&mut self, lengths: &[i64], resolution_ms: i64) {
         let (Some(&shortest), Some(&longest)) = (lengths.first(), lengths.last()) else { return };
         let bound = (shortest / SLOTS_PER_WINDOW_MIN).min(longest / SLOTS_PER_TIER_MIN);

@@ -56,16 +56,6 @@ impl Windows {
         Timestamp(self.now_ms)
     }
 
-    /// How many SLIs there are.
-    pub fn len(&self) -> usize {
-        self.histories.len()
-    }
-
-    /// Whether there is no SLI yet.
-    pub fn is_empty(&self) -> bool {
-        self.histories.is_empty()
-    }
-
     /// The history of an SLI.
     pub fn history(&self, sli: SliId) -> &History {
         &self.histories[sli.0 as usize]

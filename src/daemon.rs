@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -31,7 +31,7 @@ use crate::{
     slo::Slo,
     storage::DataDirectory,
     telemetry::Telemetry,
-    time::{Clock, Timestamp},
+    time::{Clock, Latest},
     web::{self, Page, Server},
     window::OpenSlots,
 };
@@ -58,10 +58,8 @@ pub struct Shared {
     report: ArcSwapOption<Report>,
     /// When the last evaluation was done, in milliseconds of steady time.
     evaluated_ms: AtomicU64,
-    last_request_ms: AtomicI64,
+    last_request: Latest,
 }
-
-const NEVER: i64 = i64::MIN;
 
 // Twice the longest evaluation interval.
 const READY_AGE_MAX: Duration = Duration::from_secs(120);
@@ -98,7 +96,7 @@ impl Daemon {
             clock,
             report: ArcSwapOption::empty(),
             evaluated_ms: AtomicU64::new(0),
-            last_request_ms: AtomicI64::new(NEVER),
+            last_request: Latest::default(),
         });
         let listen_address = config.web.listen_address;
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
@@ -156,8 +154,7 @@ impl Shared {
 
     fn tick(&self, engine: &mut Engine) {
         let start = self.clock.elapsed();
-        let last_request = Some(self.last_request_ms.load(Ordering::Relaxed)).filter(|ms| *ms != NEVER);
-        let report = engine.tick(self.clock.now(), last_request.map(Timestamp));
+        let report = engine.tick(self.clock.now(), self.last_request.get());
         self.report.store(Some(Arc::new(report)));
         self.evaluated_ms.store(self.clock.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.ingest.publish_sizes();
@@ -172,7 +169,7 @@ impl web::Service for Shared {
         let result = self.ingest.write_v1(&body, now);
         // A sender that sends garbage is there all the same; one that is turned away delivers nothing.
         if matches!(result, Ok(_) | Err(WriteError::Refused { .. })) {
-            self.last_request_ms.fetch_max(now.0, Ordering::Relaxed);
+            self.last_request.note(now);
         }
         if let Err(error) = &result {
             tracing::warn!(%error, "write request not accepted");

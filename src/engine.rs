@@ -189,9 +189,12 @@ impl Judged {
         telemetry.inconsistent.inc_by(windows.iter().filter(inconsistent).count() as u64);
         let status = self.status(recent_events(&windows), moment);
         let alerts = self.step_alerts(&slo, &windows, status, moment);
-        let period = history.counts(self.window_number(slo.objective.window));
-        let spent = burn_rate::error_ratio(period.bad, period.total);
+        let period = self.window_number(slo.objective.window);
+        let counts = history.counts(period);
+        let spent = burn_rate::error_ratio(counts.bad, counts.total);
         let remaining = burn_rate::budget_remaining(spent, slo.objective.target);
+        let allowed = counts.total * slo.objective.target.budget_ratio();
+        let recovery_ms = history.time_until(period, |left| left.bad <= allowed);
         let lifetime = history.lifetime();
         self.published.bad = self.published.bad.max(lifetime.bad);
         self.published.total = self.published.total.max(lifetime.total);
@@ -201,8 +204,8 @@ impl Judged {
             bad_events_total: self.published.bad,
             error_budget_remaining: remaining,
             time_to_exhaustion: time_to_exhaustion(&slo, remaining, &windows),
-            time_to_recovery: self.time_to_recovery(history, &slo),
-            coverage: self.coverage(history, moment),
+            time_to_recovery: Duration::from_millis(recovery_ms.unsigned_abs()),
+            coverage: self.coverage(counts, period, moment),
             last_sample: self.instance.last_sample(),
             group: self.instance.group.clone(),
             windows,
@@ -264,22 +267,14 @@ impl Judged {
         self.alerts.iter_mut().zip(&slo.alerts).map(step).collect()
     }
 
-    fn time_to_recovery(&self, history: &History, slo: &Slo) -> Duration {
-        let period = self.window_number(slo.objective.window);
-        let allowed = history.counts(period).total * slo.objective.target.budget_ratio();
-        let wait_ms = history.time_until(period, |left| left.bad <= allowed);
-        Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))
-    }
-
     /// The share of the period in which its series were observed; the time since the last sample counts
     /// as observed while the next one is not overdue.
-    fn coverage(&self, history: &History, moment: Moment) -> f64 {
-        let window = self.window_number(self.instance.slo.objective.window);
+    fn coverage(&self, counts: Counts, period: usize, moment: Moment) -> f64 {
         let since_last = self.instance.last_sample().map_or(Duration::ZERO, |last| moment.at.since(last));
         let is_live = self.instance.live_series() > 0 && since_last <= moment.stale_after;
         let tail_ms = if is_live { since_last.as_millis() as f64 } else { 0.0 };
-        let length_ms = self.instance.layout.windows[window].length_ms as f64;
-        ((history.counts(window).observed_ms + tail_ms) / length_ms).clamp(0.0, 1.0)
+        let length_ms = self.instance.layout.windows[period].length_ms as f64;
+        ((counts.observed_ms + tail_ms) / length_ms).clamp(0.0, 1.0)
     }
 }
 

@@ -250,9 +250,8 @@ impl Ingest {
 
     /// Publishes how much is held at present.
     pub fn publish_sizes(&self) {
-        let (followed, unselected) = self.cache.len();
-        self.telemetry.series.with_label_values(&["followed"]).set(followed as i64);
-        self.telemetry.series.with_label_values(&["unselected"]).set(unselected as i64);
+        self.telemetry.series.with_label_values(&["followed"]).set(self.cache.followed() as i64);
+        self.telemetry.series.with_label_values(&["unselected"]).set(self.cache.unselected() as i64);
         self.telemetry.deferred.set(self.open.deferred() as i64);
     }
 
@@ -333,7 +332,7 @@ impl Ingest {
             self.cache.insert(raw_labels, Known::Unselected);
             return Ok(Known::Unselected);
         }
-        let followed = self.cache.len().0;
+        let followed = self.cache.followed();
         if followed >= self.config.series_max {
             return Err(Refusal::TooManySeries(followed));
         }

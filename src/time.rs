@@ -6,6 +6,7 @@
 use std::{
     fmt,
     ops::{Add, Sub},
+    sync::atomic::{AtomicI64, Ordering},
     time::Duration,
 };
 
@@ -18,6 +19,12 @@ pub trait Clock: Send + Sync {
     /// The present.
     fn now(&self) -> Timestamp;
 }
+
+/// The latest of the times that threads note in it.
+///
+/// Each time stands for itself, so all orderings are relaxed: who reads misses at most the newest.
+#[derive(Debug)]
+pub struct Latest(AtomicI64);
 
 /// Why a text is no Prometheus duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +122,32 @@ pub fn format_duration(duration: Duration) -> String {
 /// A duration in whole milliseconds, at most `i64::MAX`.
 pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+// === impl Latest ===
+
+const NEVER: i64 = i64::MIN;
+
+impl Default for Latest {
+    fn default() -> Self {
+        Self(AtomicI64::new(NEVER))
+    }
+}
+
+impl Latest {
+    /// The latest time noted; `None` before the first.
+    pub fn get(&self) -> Option<Timestamp> {
+        some_time(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Notes a time. Returns what was the latest before.
+    pub fn note(&self, at: Timestamp) -> Option<Timestamp> {
+        some_time(self.0.fetch_max(at.0, Ordering::Relaxed))
+    }
+}
+
+fn some_time(ms: i64) -> Option<Timestamp> {
+    (ms != NEVER).then_some(Timestamp(ms))
 }
 
 // === impl Timestamp ===

@@ -90,9 +90,14 @@ impl SeriesCache {
         }
     }
 
-    /// How many series are followed, and how many label blocks are known to be of no interest.
-    pub(super) fn len(&self) -> (usize, usize) {
-        (self.by_labels.lock().len(), self.shards.iter().map(|shard| shard.read().unselected).sum())
+    /// How many series are followed.
+    pub(super) fn followed(&self) -> usize {
+        self.by_labels.lock().len()
+    }
+
+    /// How many label blocks are known to be of no interest.
+    pub(super) fn unselected(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().unselected).sum()
     }
 
     fn shard(&self, hash: u64) -> &RwLock<Shard> {

@@ -15,7 +15,7 @@ use super::Plan;
 use crate::{
     labels::Labels,
     slo::Slo,
-    time::{Timestamp, millis},
+    time::{Latest, Timestamp, millis},
     window::{Layout, SliId, Windows},
 };
 
@@ -33,10 +33,10 @@ pub struct Instance {
     /// Its windows.
     pub layout: Arc<Layout>,
     spread_above_ms: i64,
-    last_sample_ms: AtomicI64,
+    last_sample: Latest,
     live_series: AtomicI64,
-    late_arrival_ms: AtomicI64,
-    late_since_ms: AtomicI64,
+    late_arrival: Latest,
+    late_since: Latest,
 }
 
 /// Every instance there is. New ones are rare, so a lock guards them; no sample takes it.
@@ -63,8 +63,6 @@ pub struct TooManyGroups(pub usize);
 // events are spread over it, so that a catch-up is no spike. The shortest window should span at least
 // four scrapes, so that ordinary intervals stay below.
 const SPREAD_ABOVE_PART: i64 = 4;
-const NEVER: i64 = i64::MIN;
-
 // A sender's shards wait at most 5 s between two tries of a request; this many tries of the slowest.
 const CATCH_UP_QUIET: Duration = Duration::from_secs(30);
 // Two hours of backlog take a sender a minute or two.
@@ -126,10 +124,10 @@ impl Instances {
             sli,
             layout,
             spread_above_ms: millis(shortest) / SPREAD_ABOVE_PART,
-            last_sample_ms: AtomicI64::new(NEVER),
+            last_sample: Latest::default(),
             live_series: AtomicI64::new(0),
-            late_arrival_ms: AtomicI64::new(NEVER),
-            late_since_ms: AtomicI64::new(NEVER),
+            late_arrival: Latest::default(),
+            late_since: Latest::default(),
             slo,
         }
     }
@@ -143,18 +141,17 @@ impl Instance {
     /// Notes a sample of one of its series. Returns how much of `(from, at]` no sample had covered yet.
     pub fn note_sample(&self, from: Timestamp, at: Timestamp) -> Duration {
         // Most samples of a scrape share its time with one seen before: no write for them.
-        if self.last_sample_ms.load(Ordering::Relaxed) >= at.0 {
+        if self.last_sample() >= Some(at) {
             return Duration::ZERO;
         }
-        let before = self.last_sample_ms.fetch_max(at.0, Ordering::Relaxed);
-        at.since(Timestamp(before).max(from))
+        let before = self.last_sample.note(at);
+        at.since(before.map_or(from, |before| before.max(from)))
     }
 
     /// Notes that a sample arrived much later than its time.
     pub fn note_late_arrival(&self, now: Timestamp) {
-        let before = self.late_arrival_ms.fetch_max(now.0, Ordering::Relaxed);
-        if now.since(Timestamp(before)) > CATCH_UP_QUIET {
-            self.late_since_ms.store(now.0, Ordering::Relaxed);
+        if self.late_arrival.note(now).is_none_or(|before| now.since(before) > CATCH_UP_QUIET) {
+            self.late_since.note(now);
         }
     }
 
@@ -162,9 +159,8 @@ impl Instance {
     /// counts of the recent past do not belong together. Not believed for ever, because a sender may
     /// always be late.
     pub fn is_catching_up(&self, now: Timestamp) -> bool {
-        let late_arrival = Timestamp(self.late_arrival_ms.load(Ordering::Relaxed));
-        let late_since = Timestamp(self.late_since_ms.load(Ordering::Relaxed));
-        now.since(late_arrival) <= CATCH_UP_QUIET && now.since(late_since) <= CATCH_UP_MAX
+        let is_within = |latest: &Latest, limit| latest.get().is_some_and(|at| now.since(at) <= limit);
+        is_within(&self.late_arrival, CATCH_UP_QUIET) && is_within(&self.late_since, CATCH_UP_MAX)
     }
 
     /// Notes series that came alive, or ended (negative).
@@ -174,7 +170,7 @@ impl Instance {
 
     /// The newest sample of any of its series.
     pub fn last_sample(&self) -> Option<Timestamp> {
-        Some(self.last_sample_ms.load(Ordering::Relaxed)).filter(|ms| *ms != NEVER).map(Timestamp)
+        self.last_sample.get()
     }
 
     /// How many of its series have not ended.

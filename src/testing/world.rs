@@ -1,12 +1,6 @@
 //! The core from remote-write body to report, driven by hand: no clock, no socket, no thread.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use prost::Message;
 
@@ -19,7 +13,7 @@ use crate::{
     report::Report,
     slo::Slo,
     telemetry::Telemetry,
-    time::Timestamp,
+    time::{Latest, Timestamp},
     window::OpenSlots,
 };
 
@@ -40,7 +34,7 @@ pub struct World {
     ingest: Ingest,
     engine: Engine,
     telemetry: Telemetry,
-    last_request_ms: AtomicI64,
+    last_request: Latest,
 }
 
 /// More groups than any test opens by accident.
@@ -69,7 +63,7 @@ impl World {
         let evaluation = telemetry.evaluation.clone();
         let engine = Engine::new(engine, Arc::clone(&instances), Arc::clone(&open), evaluation, now);
         let ingest = Ingest::new(ingest, instances, open, telemetry.ingest.clone());
-        Self { ingest, engine, telemetry, last_request_ms: AtomicI64::new(i64::MIN) }
+        Self { ingest, engine, telemetry, last_request: Latest::default() }
     }
 
     /// The usual configuration, but evaluated without delay and with series counted as born at once.
@@ -92,14 +86,13 @@ impl World {
     /// # Errors
     /// What ingest says of it.
     pub fn send_body(&self, body: &[u8], now: Timestamp) -> Result<WriteStats, WriteError> {
-        self.last_request_ms.fetch_max(now.0, Ordering::Relaxed);
+        self.last_request.note(now);
         self.ingest.write_v1(body, now)
     }
 
     /// Evaluates.
     pub fn tick(&mut self, now: Timestamp) -> Report {
-        let last = Some(self.last_request_ms.load(Ordering::Relaxed)).filter(|ms| *ms != i64::MIN);
-        self.engine.tick(now, last.map(Timestamp))
+        self.engine.tick(now, self.last_request.get())
     }
 
     /// Forgets what is long silent.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Counts, History, Layout, OpenSlots, SliId,
-    open::{Deferred, SLIS_MAX},
+    open::{Deferred, SLIS_MAX, SLOTS},
 };
 use crate::time::Timestamp;
 
@@ -100,7 +100,7 @@ impl Windows {
     fn take_open_slots(&mut self) {
         let resolution_ms = self.open.resolution_ms();
         // Cells further ahead were never open: the limit is one ring turn after `final_ms`.
-        let last_ms = self.now_ms.min(self.final_ms + super::open::SLOTS as i64 * resolution_ms);
+        let last_ms = self.now_ms.min(self.final_ms + SLOTS as i64 * resolution_ms);
         let mut at_ms = self.final_ms + resolution_ms;
         while at_ms <= last_ms {
             for (index, history) in self.histories.iter_mut().enumerate() {

@@ -154,7 +154,8 @@ impl Engine {
 /// A grouped SLO of which no group has appeared yet is shown all the same.
 fn report_without_instance(slo: &Arc<Slo>, moment: Moment) -> SloReport {
     let status = if moment.sender_is_down { DataStatus::SenderDown } else { DataStatus::NoSeries };
-    let windows = slo.windows().into_iter().map(|window| window_report(slo, window, Counts::ZERO)).collect();
+    let windows =
+        slo.rolling_windows().into_iter().map(|window| window_report(slo, window, Counts::ZERO)).collect();
     let quiet = AlertReport { condition: false, state: AlertState::Inactive };
     SloReport {
         slo: Arc::clone(slo),
@@ -176,7 +177,7 @@ fn report_without_instance(slo: &Arc<Slo>, moment: Moment) -> SloReport {
 
 impl Judged {
     fn new(instance: Arc<Instance>) -> Self {
-        let window_lengths = instance.slo.windows();
+        let window_lengths = instance.slo.rolling_windows();
         let alerts = vec![AlertState::default(); instance.slo.alerts.len()];
         Self { alerts, window_lengths, published: Counts::ZERO, instance }
     }
@@ -189,7 +190,7 @@ impl Judged {
         telemetry.inconsistent.inc_by(windows.iter().filter(inconsistent).count() as u64);
         let status = self.status(recent_events(&windows), moment);
         let alerts = self.step_alerts(&slo, &windows, status, moment);
-        let period = self.window_number(slo.objective.window);
+        let period = self.window_number(slo.objective.period());
         let counts = history.counts(period);
         let spent = burn_rate::error_ratio(counts.bad, counts.total);
         let remaining = burn_rate::budget_remaining(spent, slo.objective.target);
@@ -305,9 +306,9 @@ fn condition_holds(alert: &BurnRateAlert, windows: &[WindowReport]) -> bool {
 
 /// At the burn rate of the shortest long window: recent, but not a single bad moment.
 fn time_to_exhaustion(slo: &Slo, remaining: f64, windows: &[WindowReport]) -> Option<Duration> {
-    let recent = slo.alerts.iter().map(|alert| alert.long).min().unwrap_or(slo.objective.window);
+    let recent = slo.alerts.iter().map(|alert| alert.long).min().unwrap_or(slo.objective.period());
     let burn_rate = find(windows, recent)?.burn_rate;
-    burn_rate::time_to_exhaustion(remaining, burn_rate, slo.objective.window)
+    burn_rate::time_to_exhaustion(remaining, burn_rate, slo.objective.period())
 }
 
 fn find(windows: &[WindowReport], length: Duration) -> Option<&WindowReport> {

@@ -132,7 +132,7 @@ fn push_status(builder: &mut Builder, slo: &SloReport) {
 
 /// What the spec says, annotations included: those of the SLO before those of its alerts, in their order.
 fn push_info(builder: &mut Builder, slo: &SloReport) {
-    let window = format_duration(slo.slo.objective.window);
+    let window = format_duration(slo.slo.objective.period());
     let objective = slo.slo.objective.target.ratio().to_string();
     let of_alerts = slo.slo.alerts.iter().rev().flat_map(|alert| pairs(&alert.annotations));
     let mut labels: Labels<'_> = of_alerts.chain(pairs(&slo.slo.annotations)).collect();
@@ -241,7 +241,7 @@ mod tests {
                 ("slo", "x"),
                 ("route", "x"),
             ]),
-            objective: Objective { target: Target::new(0.999).unwrap(), window: HOUR * 720 },
+            objective: Objective::rolling(Target::new(0.999).unwrap(), HOUR * 720),
             indicator: Indicator { bad: Vec::new(), total: Vec::new(), group_by: vec!["route".into()] },
             alerts: pages.map(with_label).collect(),
         };

@@ -9,7 +9,10 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::labels::Selector;
+use crate::{
+    labels::Selector,
+    time::{Calendar, format_duration},
+};
 
 /// A service level objective, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,13 +42,46 @@ pub struct SloId {
     pub name: String,
 }
 
-/// The share of good events promised over a rolling time window.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The share of good events promised over one or several time windows.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Objective {
     /// The promised ratio of good events.
     pub target: Target,
-    /// The time window over which the promise holds, ending now.
-    pub window: Duration,
+    /// The windows over which the promise holds, each with a budget of its own. At least one; the first
+    /// is the SLO's period.
+    pub windows: Vec<TimeWindow>,
+    /// What the budget is counted in.
+    pub budgeting: Budgeting,
+}
+
+/// A time over which a promise holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TimeWindow {
+    /// The time of this length that ends now.
+    Rolling(Duration),
+    /// The present day, week, month, quarter or year.
+    Calendar(Calendar),
+}
+
+/// What an error budget is counted in: OpenSLO's budgeting methods.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Budgeting {
+    /// Events: bad ones among all.
+    #[default]
+    Occurrences,
+    /// Slices of time: bad ones among all that had events. A slice is good if at least this ratio of its
+    /// events is, within 0 (excluded) and 1.
+    Timeslices {
+        /// The length of a slice.
+        slice: Duration,
+        /// The ratio of good events that makes a slice good.
+        target: f64,
+    },
+    /// Slices of time that had events, each bad to the extent that its events are.
+    RatioTimeslices {
+        /// The length of a slice.
+        slice: Duration,
+    },
 }
 
 /// A ratio strictly between 0 and 1.
@@ -57,7 +93,7 @@ pub struct Target(f64);
 #[error("target must lie between 0 and 1 (0% and 100%), both excluded; got {0}")]
 pub struct TargetError(pub f64);
 
-/// The service level indicator: bad and total events as sums of counter increments.
+/// The service level indicator: bad and total events as sums over series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Indicator {
     /// Terms that add up to the bad events.
@@ -69,13 +105,48 @@ pub struct Indicator {
     pub group_by: Vec<String>,
 }
 
-/// The increments of every series a selector matches, times a coefficient.
+/// What every series that a selector matches adds, times a coefficient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
-    /// How often each increment counts; `-1` in `count - bucket`.
+    /// How often it counts; `-1` in `count - bucket`.
     pub coefficient: f64,
-    /// The counters.
+    /// The series.
     pub selector: Selector,
+    /// What is counted of them.
+    pub measure: Measure,
+}
+
+/// What is counted of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Measure {
+    /// The growth of a counter.
+    Increase,
+    /// The samples of a gauge, one event each.
+    Samples,
+    /// The samples of a gauge that meet a condition, one event each.
+    SamplesWhere(Threshold),
+}
+
+/// A condition on a value: `value op bound`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    /// How to compare.
+    pub op: ThresholdOp,
+    /// What to compare with.
+    pub bound: f64,
+}
+
+/// A comparison, by OpenSLO's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThresholdOp {
+    /// `lt`: less than.
+    Less,
+    /// `lte`: less than or equal.
+    LessOrEqual,
+    /// `gt`: greater than.
+    Greater,
+    /// `gte`: greater than or equal.
+    GreaterOrEqual,
 }
 
 /// One multi-window burn-rate condition and the alert it raises (SRE workbook, chapter 5): it holds
@@ -178,12 +249,12 @@ pub fn workbook_alerts(period: Duration) -> Vec<BurnRateAlert> {
 // === impl Slo ===
 
 impl Slo {
-    /// Every window whose counts the SLO needs: those of its alerts and its period, each once,
-    /// shortest first.
-    pub fn windows(&self) -> Vec<Duration> {
-        let mut windows: Vec<Duration> =
-            self.alerts.iter().flat_map(|alert| [alert.short, alert.long]).collect();
-        windows.push(self.objective.window);
+    /// Every rolling window whose counts the SLO needs: those of its alerts and of its objective, each
+    /// once, shortest first.
+    pub fn rolling_windows(&self) -> Vec<Duration> {
+        let rolling = self.objective.windows.iter().filter_map(TimeWindow::rolling);
+        let alerts = self.alerts.iter().flat_map(|alert| [alert.short, alert.long]);
+        let mut windows: Vec<Duration> = rolling.chain(alerts).collect();
         windows.sort_unstable();
         windows.dedup();
         windows
@@ -193,6 +264,76 @@ impl Slo {
 impl fmt::Display for SloId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.service, self.name)
+    }
+}
+
+// === impl Objective ===
+
+impl Objective {
+    /// A promise in events over a rolling window.
+    pub fn rolling(target: Target, window: Duration) -> Self {
+        Self { target, windows: vec![TimeWindow::Rolling(window)], budgeting: Budgeting::Occurrences }
+    }
+
+    /// The length of the first window, from which default alerts follow.
+    pub fn period(&self) -> Duration {
+        self.windows.first().map_or(Duration::ZERO, TimeWindow::nominal)
+    }
+}
+
+// === impl TimeWindow ===
+
+impl TimeWindow {
+    /// The length of a rolling window.
+    pub fn rolling(&self) -> Option<Duration> {
+        match self {
+            Self::Rolling(length) => Some(*length),
+            Self::Calendar(_) => None,
+        }
+    }
+
+    /// Its length; of a calendar window the usual one, whatever the present month has.
+    pub fn nominal(&self) -> Duration {
+        match self {
+            Self::Rolling(length) => *length,
+            Self::Calendar(calendar) => calendar.unit().nominal(),
+        }
+    }
+}
+
+/// `30d`, or `month`: the value of the label `window`.
+impl fmt::Display for TimeWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rolling(length) => f.write_str(&format_duration(*length)),
+            Self::Calendar(calendar) => f.write_str(calendar.unit().name()),
+        }
+    }
+}
+
+// === impl Budgeting ===
+
+impl Budgeting {
+    /// The length of a slice, if it counts in slices.
+    pub fn slice(&self) -> Option<Duration> {
+        match *self {
+            Self::Occurrences => None,
+            Self::Timeslices { slice, .. } | Self::RatioTimeslices { slice } => Some(slice),
+        }
+    }
+}
+
+// === impl Threshold ===
+
+impl Threshold {
+    /// Whether a value meets the condition. NaN meets none.
+    pub fn is_met_by(&self, value: f64) -> bool {
+        match self.op {
+            ThresholdOp::Less => value < self.bound,
+            ThresholdOp::LessOrEqual => value <= self.bound,
+            ThresholdOp::Greater => value > self.bound,
+            ThresholdOp::GreaterOrEqual => value >= self.bound,
+        }
     }
 }
 

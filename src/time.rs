@@ -3,12 +3,16 @@
 //! This module knows nothing of clocks but their interface: who needs the present gets it as an
 //! argument. Everything is in milliseconds, the resolution of a Prometheus sample.
 
+mod calendar;
+
 use std::{
     fmt,
     ops::{Add, Sub},
     sync::atomic::{AtomicI64, Ordering},
     time::Duration,
 };
+
+pub use calendar::{Calendar, CalendarUnit, UnknownTimeZone};
 
 /// Milliseconds since the Unix epoch: the time of a sample, of an evaluation, of an arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

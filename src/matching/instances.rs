@@ -117,7 +117,7 @@ impl Instances {
     fn new_instance(&self, slo_index: usize, group: &Labels, sli: SliId) -> Instance {
         let slo = Arc::clone(self.plan.slo(slo_index));
         let layout = Arc::clone(self.plan.layout(slo_index));
-        let shortest = slo.windows().first().copied().unwrap_or(Duration::ZERO);
+        let shortest = slo.rolling_windows().first().copied().unwrap_or(Duration::ZERO);
         Instance {
             slo_index,
             group: group.clone(),

@@ -54,7 +54,7 @@ impl Plan {
     pub fn new(slos: Vec<Slo>, resolution: Duration) -> Self {
         let mut plan = Self::default();
         for slo in slos {
-            let layout = Arc::new(Layout::new(&slo.windows(), resolution));
+            let layout = Arc::new(Layout::new(&slo.rolling_windows(), resolution));
             plan.add_terms(&slo.indicator);
             plan.slos.push(Planned { slo: Arc::new(slo), layout });
         }
@@ -122,12 +122,12 @@ mod tests {
     use super::*;
     use crate::{
         labels::{MatchOp, Matcher},
-        slo::{Objective, SloId, Target, Term},
+        slo::{Measure, Objective, SloId, Target, Term},
     };
 
     fn term(coefficient: f64, matchers: &[(&str, MatchOp, &str)]) -> Term {
         let matchers = matchers.iter().map(|(n, op, v)| Matcher::new(n, *op, v).unwrap()).collect();
-        Term { coefficient, selector: Selector { matchers } }
+        Term { coefficient, selector: Selector { matchers }, measure: Measure::Increase }
     }
 
     fn plan(bad: Vec<Term>, total: Vec<Term>, group_by: &[&str]) -> Plan {
@@ -136,7 +136,7 @@ mod tests {
             description: String::new(),
             labels: Default::default(),
             annotations: Default::default(),
-            objective: Objective { target: Target::new(0.9).unwrap(), window: Duration::from_secs(3_600) },
+            objective: Objective::rolling(Target::new(0.9).unwrap(), Duration::from_secs(3_600)),
             indicator: Indicator { bad, total, group_by: group_by.iter().map(|s| (*s).into()).collect() },
             alerts: Vec::new(),
         };

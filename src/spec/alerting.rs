@@ -23,8 +23,8 @@ pub(super) fn warn_of_useless(
         );
         reader.warn(at, message);
     }
-    if alert.long > objective.window {
-        let (long, window) = (format_duration(alert.long), format_duration(objective.window));
+    if alert.long > objective.period() {
+        let (long, window) = (format_duration(alert.long), format_duration(objective.period()));
         reader.warn(at, format!("alert window {long} is longer than the objective's window {window}"));
     }
 }

@@ -51,7 +51,7 @@ fn read_slo(reader: &mut Reader<'_>, metadata: &Fields<'_>, spec: &Fields<'_>) -
     let description = reader.optional_text(spec, "description");
     let indicator = read_sli(reader, spec);
     let objective = read_objective(reader, spec);
-    let alerts = read_alerting(reader, spec, objective);
+    let alerts = read_alerting(reader, spec, objective.as_ref());
     let id = SloId { service: service?.to_owned(), name: name?.to_owned() };
     let (indicator, objective) = (indicator?, objective?);
     let slo = Slo { id, description, labels, annotations, objective, indicator, alerts };
@@ -62,7 +62,7 @@ fn read_objective(reader: &mut Reader<'_>, spec: &Fields<'_>) -> Option<Objectiv
     let fields = reader.required_fields(spec, "objective", &["target", "window"])?;
     let target = reader.required(&fields, "target").and_then(|node| reader.target(node, "target"));
     let window = reader.required(&fields, "window").and_then(|node| reader.window(node, "window"));
-    Some(Objective { target: target?, window: window? })
+    Some(Objective::rolling(target?, window?))
 }
 
 // === the SLI ===
@@ -159,11 +159,11 @@ fn merge_group_by(
 fn read_alerting(
     reader: &mut Reader<'_>,
     spec: &Fields<'_>,
-    objective: Option<Objective>,
+    objective: Option<&Objective>,
 ) -> Vec<BurnRateAlert> {
     let fields = spec.get("alerting").and_then(|node| reader.fields(node, &["burn_rate_alerts"]));
     let Some(list) = fields.and_then(|fields| fields.get("burn_rate_alerts")) else {
-        return objective.map_or_else(Vec::new, |objective| default_alerts(reader, spec, &objective));
+        return objective.map_or_else(Vec::new, |objective| default_alerts(reader, spec, objective));
     };
     let mut alerts: Vec<BurnRateAlert> = Vec::new();
     for item in reader.list(list).unwrap_or_default() {
@@ -179,14 +179,14 @@ fn read_alerting(
 }
 
 fn default_alerts(reader: &mut Reader<'_>, spec: &Fields<'_>, objective: &Objective) -> Vec<BurnRateAlert> {
-    let alerts = slo::workbook_alerts(objective.window);
+    let alerts = slo::workbook_alerts(objective.period());
     for alert in &alerts {
         alerting::warn_of_useless(reader, spec.place("objective"), alert, objective);
     }
     alerts
 }
 
-fn read_alert(reader: &mut Reader<'_>, node: &Node, objective: Option<Objective>) -> Option<BurnRateAlert> {
+fn read_alert(reader: &mut Reader<'_>, node: &Node, objective: Option<&Objective>) -> Option<BurnRateAlert> {
     let known = [
         "severity",
         "burn_rate",
@@ -220,7 +220,7 @@ fn read_alert(reader: &mut Reader<'_>, node: &Node, objective: Option<Objective>
         annotations,
     };
     if let Some(objective) = objective {
-        alerting::warn_of_useless(reader, fields.place("burn_rate"), &alert, &objective);
+        alerting::warn_of_useless(reader, fields.place("burn_rate"), &alert, objective);
     }
     Some(alert)
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     promql::{self, Lowered, Ratio, Sum},
-    slo::{Indicator, Term},
+    slo::{Indicator, Measure, Term},
 };
 
 /// What a query's text is beside PromQL.
@@ -86,7 +86,8 @@ pub(super) fn check_group_labels(reader: &mut Reader<'_>, at: Place, indicator: 
 }
 
 fn terms(terms: Vec<(f64, crate::labels::Selector)>, factor: f64) -> Vec<Term> {
-    terms.into_iter().map(|(own, selector)| Term { coefficient: factor * own, selector }).collect()
+    let measure = Measure::Increase;
+    terms.into_iter().map(|(own, selector)| Term { coefficient: factor * own, selector, measure }).collect()
 }
 
 fn lower(reader: &mut Reader<'_>, node: &Node, name: &str, dialect: Dialect) -> Option<Lowered> {

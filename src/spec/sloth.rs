@@ -65,9 +65,9 @@ fn read_slo(reader: &mut Reader<'_>, node: &Node, service: &Service) -> Option<P
     let description = reader.optional_text(&fields, "description");
     let labels = merged(&service.labels, reader.labels(&fields, "labels"));
     let target = reader.required(&fields, "objective").and_then(|node| reader.target(node, "objective"));
-    let objective = target.map(|target| Objective { target, window: PERIOD });
+    let objective = target.map(|target| Objective::rolling(target, PERIOD));
     let indicator = read_sli(reader, &fields);
-    let alerts = read_alerting(reader, &fields, objective);
+    let alerts = read_alerting(reader, &fields, objective.as_ref());
     let id = SloId { service: service.name.clone()?, name: name? };
     let (objective, indicator) = (objective?, indicator?);
     let slo = Slo { id, description, labels, annotations: Strings::new(), objective, indicator, alerts };
@@ -155,7 +155,7 @@ fn read_raw(reader: &mut Reader<'_>, node: &Node) -> Option<Indicator> {
 fn read_alerting(
     reader: &mut Reader<'_>,
     slo: &Fields<'_>,
-    objective: Option<Objective>,
+    objective: Option<&Objective>,
 ) -> Vec<BurnRateAlert> {
     let known = ["name", "labels", "annotations", "page_alert", "ticket_alert"];
     let Some(fields) = reader.required_fields(slo, "alerting", &known) else { return Vec::new() };
@@ -174,7 +174,7 @@ fn read_alerting(
         .collect();
     if let Some(objective) = objective {
         for alert in &alerts {
-            alerting::warn_of_useless(reader, slo.place("objective"), alert, &objective);
+            alerting::warn_of_useless(reader, slo.place("objective"), alert, objective);
         }
     }
     alerts

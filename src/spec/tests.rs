@@ -117,7 +117,7 @@ fn a_native_spec_is_read() {
     assert_eq!(slo.id.to_string(), "intra365-gateway/api-availability");
     assert_eq!(slo.description, "API Gateway availability SLO");
     assert_eq!(slo.objective.target.ratio(), 0.999);
-    assert_eq!(slo.objective.window, 720 * HOUR);
+    assert_eq!(slo.objective.period(), 720 * HOUR);
     assert_eq!(
         print_indicator(&slo.indicator),
         "+1*http_requests_total{job=\"gateway\"} -1*http_requests_total{job=\"gateway\",code!~\"5..\"} \
@@ -305,7 +305,7 @@ fn a_sloth_spec_is_read() {
     assert_eq!(slo.id.to_string(), "myservice/requests-availability");
     assert_eq!(slo.description, "Requests that do not fail.");
     assert_eq!(format!("{:?}", slo.labels), r#"{"owner": "myteam", "tier": "1"}"#);
-    assert_eq!((slo.objective.target.ratio(), slo.objective.window), (0.999, 720 * HOUR));
+    assert_eq!((slo.objective.target.ratio(), slo.objective.period()), (0.999, 720 * HOUR));
     let counter = "http_requests_total";
     assert_eq!(
         print_indicator(&slo.indicator),

@@ -51,7 +51,7 @@ fn spec(name: &str) -> Slo {
         description: String::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
-        objective: Objective { target: Target::new(0.99).unwrap(), window: PERIOD },
+        objective: Objective::rolling(Target::new(0.99).unwrap(), PERIOD),
         indicator: Indicator { bad: vec![], total: vec![], group_by: vec![] },
         alerts: vec![BurnRateAlert {
             short: SHORT,

@@ -9,7 +9,7 @@
 //!
 //! This module does not know labels, SLOs or windows, and reads no clock.
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use crate::time::Timestamp;
 
@@ -41,6 +41,8 @@ pub enum Observation {
         /// How it was found.
         kind: Growth,
     },
+    /// A sample of a gauge: an event in itself.
+    Sample,
     /// The series ended.
     Stale,
     /// The sample counts for nothing.
@@ -76,7 +78,7 @@ pub enum Rejection {
     Conflict,
     /// Older than the last one: its events are contained in the last one.
     OutOfOrder,
-    /// NaN or infinite.
+    /// NaN, or for a counter infinite.
     NotFinite,
     /// Below zero.
     Negative,
@@ -133,6 +135,22 @@ impl Counter {
         observation
     }
 
+    /// Takes the next sample of a series that is no counter: any value but NaN counts, as long as it is
+    /// newer than the last one.
+    pub fn observe_gauge(&mut self, at: Timestamp, value: f64) -> Observation {
+        if is_stale_marker(value) {
+            return self.observe_stale_marker(at);
+        }
+        if value.is_nan() {
+            return Observation::Rejected(Rejection::NotFinite);
+        }
+        if let Some(rejection) = self.last.and_then(|last| not_newer(last, (at, value))) {
+            return Observation::Rejected(rejection);
+        }
+        self.last = Some((at, value));
+        Observation::Sample
+    }
+
     fn observe_stale_marker(&mut self, at: Timestamp) -> Observation {
         if self.last.is_some_and(|(last_at, _)| at < last_at) {
             return Observation::Rejected(Rejection::OutOfOrder);
@@ -149,17 +167,21 @@ fn first_sample(value: f64, born_after: Option<Timestamp>) -> Observation {
     }
 }
 
-fn next_sample(last: (Timestamp, f64), next: (Timestamp, f64), max_gap: Duration) -> Observation {
+fn not_newer(last: (Timestamp, f64), next: (Timestamp, f64)) -> Option<Rejection> {
     let ((last_at, last_value), (at, value)) = (last, next);
-    if at == last_at && value.to_bits() == last_value.to_bits() {
-        return Observation::Rejected(Rejection::Duplicate);
+    match at.cmp(&last_at) {
+        Ordering::Greater => None,
+        Ordering::Less => Some(Rejection::OutOfOrder),
+        Ordering::Equal if value.to_bits() == last_value.to_bits() => Some(Rejection::Duplicate),
+        Ordering::Equal => Some(Rejection::Conflict),
     }
-    if at == last_at {
-        return Observation::Rejected(Rejection::Conflict);
+}
+
+fn next_sample(last: (Timestamp, f64), next: (Timestamp, f64), max_gap: Duration) -> Observation {
+    if let Some(rejection) = not_newer(last, next) {
+        return Observation::Rejected(rejection);
     }
-    if at < last_at {
-        return Observation::Rejected(Rejection::OutOfOrder);
-    }
+    let ((last_at, last_value), (at, value)) = (last, next);
     if at.since(last_at) > max_gap {
         return Observation::Baseline(Baseline::Gap);
     }
@@ -196,6 +218,7 @@ mod tests {
             }
             Observation::Baseline(why) => format!("Baseline {why:?}"),
             Observation::Rejected(why) => format!("{why:?}"),
+            Observation::Sample => "Sample".to_owned(),
             Observation::Stale => "Stale".to_owned(),
         }
     }
@@ -213,6 +236,38 @@ mod tests {
                 "Difference 1 from 45",
             ],
         );
+    }
+
+    #[test]
+    fn every_new_sample_of_a_gauge_is_an_event() {
+        let mut gauge = Counter::default();
+        let samples = [
+            (0, -1.5),
+            (15, 3.0),
+            (15, 3.0),
+            (15, 4.0),
+            (10, 2.0),
+            (30, f64::INFINITY),
+            (45, f64::NAN),
+            (60, STALE),
+            (75, 0.0),
+        ];
+        let observed: Vec<String> = samples
+            .iter()
+            .map(|(second, value)| show(gauge.observe_gauge(Timestamp(second * 1_000), *value)))
+            .collect();
+        let expected = [
+            "Sample",
+            "Sample",
+            "Duplicate",
+            "Conflict",
+            "OutOfOrder",
+            "Sample",
+            "NotFinite",
+            "Stale",
+            "Sample",
+        ];
+        assert_eq!(observed, expected);
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Shared {
     fn tick(&self, engine: &mut Engine) {
         let start = self.clock.elapsed();
         let report = engine.tick(self.clock.now(), self.last_request.get());
-        self.report.store(Some(Arc::new(report)));
+        self.report.store(Some(report));
         self.evaluated_ms.store(self.clock.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.ingest.publish_sizes();
         self.telemetry.evaluation.duration.record(self.clock.elapsed().saturating_sub(start));
@@ -184,7 +184,7 @@ impl web::Service for Shared {
     }
 
     fn metrics(&self) -> Result<Page, String> {
-        let report = self.report().unwrap_or_default();
+        let report = self.report().unwrap_or_default().snapshot();
         let text = exposition::render(&report, &self.telemetry.gather())
             .map_err(|error| format!("cannot encode metrics: {error}"))?;
         Ok(Page { content_type: exposition::CONTENT_TYPE, text })

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use prometheus::{TextEncoder, proto};
 
 use crate::{
-    report::{DataStatus, Report, SloReport},
+    report::{BudgetReport, DataStatus, SloReport, Snapshot},
     slo::BurnRateAlert,
     time::format_duration,
 };
@@ -31,18 +31,27 @@ struct Builder {
 ///
 /// # Errors
 /// When a family cannot be encoded.
-pub fn render(report: &Report, own: &[proto::MetricFamily]) -> Result<String, prometheus::Error> {
+pub fn render(report: &Snapshot, own: &[proto::MetricFamily]) -> Result<String, prometheus::Error> {
     let mut families = slo_families(report);
     families.retain(|family| !family.get_metric().is_empty());
     families.extend_from_slice(own);
     TextEncoder::new().encode_to_string(&families)
 }
 
-fn slo_families(report: &Report) -> Vec<proto::MetricFamily> {
+fn slo_families(report: &Snapshot) -> Vec<proto::MetricFamily> {
     let one = |family, value: fn(&SloReport) -> f64| {
         let mut builder = Builder::new(family);
         for slo in &report.slos {
             builder.push(slo, &[], value(slo));
+        }
+        builder.build()
+    };
+    let budget = |family, value: fn(&BudgetReport) -> f64| {
+        let mut builder = Builder::new(family);
+        for slo in &report.slos {
+            for budget in &slo.budgets {
+                builder.push(slo, &[(names::LABEL_WINDOW, &budget.window.to_string())], value(budget));
+            }
         }
         builder.build()
     };
@@ -54,7 +63,7 @@ fn slo_families(report: &Report) -> Vec<proto::MetricFamily> {
         builder.build()
     };
     vec![
-        one(names::ERROR_BUDGET_REMAINING, |slo| slo.error_budget_remaining),
+        budget(names::ERROR_BUDGET_REMAINING, |budget| budget.remaining),
         one(names::OBJECTIVE, |slo| slo.slo.objective.target.ratio()),
         many(names::ERROR_RATIO, push_error_ratios),
         many(names::BURN_RATE, push_burn_rates),
@@ -62,11 +71,11 @@ fn slo_families(report: &Report) -> Vec<proto::MetricFamily> {
         many(names::ALERT_STATE, push_alert_states),
         one(names::EVENTS, |slo| slo.events_total),
         one(names::BAD_EVENTS, |slo| slo.bad_events_total),
-        one(names::TIME_TO_EXHAUSTION, |slo| {
-            slo.time_to_exhaustion.map_or(f64::INFINITY, |left| left.as_secs_f64())
+        budget(names::TIME_TO_EXHAUSTION, |budget| {
+            budget.time_to_exhaustion.map_or(f64::INFINITY, |left| left.as_secs_f64())
         }),
-        one(names::TIME_TO_RECOVERY, |slo| slo.time_to_recovery.as_secs_f64()),
-        one(names::WINDOW_COVERAGE, |slo| slo.coverage),
+        budget(names::TIME_TO_RECOVERY, |budget| budget.time_to_recovery.as_secs_f64()),
+        budget(names::WINDOW_COVERAGE, |budget| budget.coverage),
         many(names::DATA_STATUS, push_status),
         one(names::LAST_SAMPLE, |slo| slo.last_sample.map_or(0.0, |last| last.seconds())),
         many(names::INFO, push_info),
@@ -75,15 +84,13 @@ fn slo_families(report: &Report) -> Vec<proto::MetricFamily> {
 
 fn push_error_ratios(builder: &mut Builder, slo: &SloReport) {
     for window in &slo.windows {
-        let length = format_duration(window.window);
-        builder.push(slo, &[(names::LABEL_WINDOW, &length)], window.error_ratio);
+        builder.push(slo, &[(names::LABEL_WINDOW, &window.window.to_string())], window.error_ratio);
     }
 }
 
 fn push_burn_rates(builder: &mut Builder, slo: &SloReport) {
     for window in &slo.windows {
-        let length = format_duration(window.window);
-        builder.push(slo, &[(names::LABEL_WINDOW, &length)], window.burn_rate);
+        builder.push(slo, &[(names::LABEL_WINDOW, &window.window.to_string())], window.burn_rate);
     }
 }
 
@@ -106,7 +113,7 @@ fn push_alert_states(builder: &mut Builder, slo: &SloReport) {
     let mut levels: BTreeMap<&str, (u8, Labels<'_>)> = BTreeMap::new();
     for (alert, report) in slo.slo.alerts.iter().zip(&slo.alerts) {
         let (level, labels) = levels.entry(&alert.severity).or_default();
-        *level = report.state.level().max(*level);
+        *level = report.level.max(*level);
         labels.extend(alert_labels(slo, alert));
     }
     for (severity, (level, mut labels)) in levels {
@@ -132,7 +139,7 @@ fn push_status(builder: &mut Builder, slo: &SloReport) {
 
 /// What the spec says, annotations included: those of the SLO before those of its alerts, in their order.
 fn push_info(builder: &mut Builder, slo: &SloReport) {
-    let window = format_duration(slo.slo.objective.period());
+    let window = slo.budget().window.to_string();
     let objective = slo.slo.objective.target.ratio().to_string();
     let of_alerts = slo.slo.alerts.iter().rev().flat_map(|alert| pairs(&alert.annotations));
     let mut labels: Labels<'_> = of_alerts.chain(pairs(&slo.slo.annotations)).collect();
@@ -210,10 +217,10 @@ fn label_pair(name: &str, value: &str) -> proto::LabelPair {
 mod tests {
     use super::*;
     use crate::{
-        alert::AlertState,
         labels,
+        matching::Role,
         report::{AlertReport, WindowReport},
-        slo::{Indicator, Objective, Slo, SloId, Target, workbook_alerts},
+        slo::{Indicator, Objective, Slo, SloId, Target, TimeWindow, workbook_alerts},
         time::Timestamp,
     };
     use std::{sync::Arc, time::Duration};
@@ -245,13 +252,13 @@ mod tests {
             indicator: Indicator { bad: Vec::new(), total: Vec::new(), group_by: vec!["route".into()] },
             alerts: pages.map(with_label).collect(),
         };
-        let firing = AlertState::Firing { since: Timestamp(0), held_at: Timestamp(0) };
         SloReport {
             slo: Arc::new(slo),
             group: labels::Labels::new([("route", "/a")]).unwrap(),
+            role: Role::Group,
             status: DataStatus::NoTraffic,
             windows: vec![WindowReport {
-                window: HOUR,
+                window: TimeWindow::Rolling(HOUR),
                 events: 10.0,
                 bad_events: 1.0,
                 error_ratio: 0.1,
@@ -259,21 +266,24 @@ mod tests {
             }],
             events_total: 10.0,
             bad_events_total: 1.0,
-            error_budget_remaining: -1.5,
-            time_to_exhaustion: None,
-            time_to_recovery: HOUR,
-            coverage: 0.25,
+            budgets: vec![BudgetReport {
+                window: TimeWindow::Rolling(HOUR * 720),
+                remaining: -1.5,
+                coverage: 0.25,
+                time_to_exhaustion: None,
+                time_to_recovery: HOUR,
+            }],
             last_sample: Some(Timestamp(1_500)),
             alerts: vec![
-                AlertReport { condition: false, state: AlertState::Inactive },
-                AlertReport { condition: true, state: firing },
+                AlertReport { condition: false, level: 0 },
+                AlertReport { condition: true, level: 2 },
             ],
         }
     }
 
     #[test]
     fn the_page_of_an_slo() {
-        let report = Report { evaluated_at: Timestamp(2_000), slos: vec![slo_report()] };
+        let report = Snapshot { evaluated_at: Timestamp(2_000), slos: vec![slo_report()] };
         let page = render(&report, &[]).unwrap();
         let series: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
         insta::assert_snapshot!(series.join("\n"));
@@ -281,6 +291,6 @@ mod tests {
 
     #[test]
     fn an_empty_report_is_an_empty_page() {
-        assert_eq!(render(&Report::default(), &[]).unwrap(), "");
+        assert_eq!(render(&Snapshot::default(), &[]).unwrap(), "");
     }
 }

@@ -151,6 +151,7 @@ enum Outcome {
     Born,
     Baseline,
     Gap,
+    Sample,
     StaleMarker,
     Duplicate,
     Conflict,
@@ -164,12 +165,13 @@ enum Outcome {
     Refused,
 }
 
-const OUTCOMES: [(Outcome, &str); 16] = [
+const OUTCOMES: [(Outcome, &str); 17] = [
     (Outcome::Increment, "increment"),
     (Outcome::Reset, "reset"),
     (Outcome::Born, "born"),
     (Outcome::Baseline, "baseline"),
     (Outcome::Gap, "gap"),
+    (Outcome::Sample, "sample"),
     (Outcome::StaleMarker, "stale_marker"),
     (Outcome::Duplicate, "duplicate"),
     (Outcome::Conflict, "conflict"),
@@ -311,7 +313,7 @@ impl Ingest {
             let arrival = Arrival { at, value: sample.value, now: request.now };
             // A series that was forgotten between finding it and now is met anew.
             let observation = loop {
-                match series.observe(&self.config, &request.batch, arrival) {
+                match series.observe(&self.config, &mut request.batch, arrival) {
                     Some(observation) => break observation,
                     None => match self.learn(&view.raw_labels, request.now) {
                         Ok(Known::Followed(anew)) => series = anew,
@@ -404,6 +406,7 @@ impl Outcome {
             Observation::Increment { kind: Growth::Born, .. } => Self::Born,
             Observation::Baseline(Baseline::First) => Self::Baseline,
             Observation::Baseline(Baseline::Gap) => Self::Gap,
+            Observation::Sample => Self::Sample,
             Observation::Stale => Self::StaleMarker,
             Observation::Rejected(Rejection::Duplicate) => Self::Duplicate,
             Observation::Rejected(Rejection::Conflict) => Self::Conflict,

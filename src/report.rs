@@ -1,55 +1,136 @@
 //! The result of one evaluation: immutable, shared by every reader.
 //!
 //! `/metrics`, the terminal and later the API all show the same instant, because they all read one
-//! `Arc<Report>`; none of them can hold up the evaluation or the ingest path.
+//! `Arc<Report>`; none of them can hold up the evaluation or the ingest path. A report keeps in columns
+//! what the tick found, so that a tick over many SLOs writes little and allocates nothing; a reader asks
+//! for a [`Snapshot`], which has it all spelled out.
+
+mod shape;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{alert::AlertState, labels::Labels, slo::Slo, time::Timestamp};
+use crate::{
+    burn_rate,
+    labels::Labels,
+    matching::{Instance, Role},
+    slo::{Slo, TimeWindow},
+    time::Timestamp,
+    window::Counts,
+};
+
+pub use shape::{BudgetShape, Rule, Shape};
 
 /// Every SLO instance at one instant of event time.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// The event time up to which samples were counted.
     pub evaluated_at: Timestamp,
-    /// By SLO as the specs give them, the instances of one SLO in the order of their appearance.
+    roster: Arc<Roster>,
+    rows: Vec<Row>,
+    counts: Vec<Counts>,
+    budgets: Vec<Budget>,
+    alerts: Vec<AlertReport>,
+}
+
+/// Who is in a report: the same from one tick to the next until instances come or go.
+#[derive(Debug, Default)]
+pub struct Roster {
+    /// By SLO as the specs give them; of one SLO the whole or the roll-up first, then groups in the order
+    /// of their appearance.
+    members: Vec<Member>,
+    counts: usize,
+    budgets: usize,
+    alerts: usize,
+}
+
+#[derive(Debug)]
+struct Member {
+    slo: Arc<Slo>,
+    group: Labels,
+    role: Role,
+    shape: Arc<Shape>,
+    // Where its part of each column begins.
+    counts_at: usize,
+    budgets_at: usize,
+    alerts_at: usize,
+}
+
+/// What the tick found of an instance beside its windows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Row {
+    /// Whether the numbers can be believed.
+    pub status: DataStatus,
+    /// The newest sample of any of its series.
+    pub last_sample: Option<Timestamp>,
+    /// All that was counted since the instance exists.
+    pub lifetime: Counts,
+}
+
+/// What the tick found of a budget.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Budget {
+    /// See [`BudgetReport::remaining`].
+    pub remaining: f64,
+    /// See [`BudgetReport::coverage`].
+    pub coverage: f64,
+    /// Seconds; infinite if it lasts for ever.
+    pub exhaustion_s: f64,
+    /// Seconds.
+    pub recovery_s: f64,
+}
+
+/// A report spelled out.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The event time up to which samples were counted.
+    pub evaluated_at: Timestamp,
+    /// Every instance, in the order of the report.
     pub slos: Vec<SloReport>,
 }
 
-/// One instance of an SLO: the SLO itself, or one of its groups.
+/// The columns of one instance, to be written by the tick.
+#[derive(Debug)]
+pub struct Columns<'a> {
+    /// Its row.
+    pub row: &'a mut Row,
+    /// The counts of its windows, as its shape numbers them.
+    pub counts: &'a mut [Counts],
+    /// Its budgets.
+    pub budgets: &'a mut [Budget],
+    /// Its alerts.
+    pub alerts: &'a mut [AlertReport],
+}
+
+/// One instance of an SLO: the SLO itself, one of its groups, or all of them together.
 #[derive(Clone, Debug)]
 pub struct SloReport {
     /// The SLO as specified.
     pub slo: Arc<Slo>,
-    /// The labels of the group; empty for an SLO without grouping.
+    /// The labels of the group; empty for an SLO without grouping and for a roll-up.
     pub group: Labels,
+    /// Which part of the SLO it is.
+    pub role: Role,
     /// Whether the numbers below can be believed.
     pub status: DataStatus,
-    /// Every window of the SLO, its period among them, shortest first.
+    /// Every rolling window of the SLO, shortest first, then its calendar windows.
     pub windows: Vec<WindowReport>,
+    /// One entry for each of `slo.objective.windows`, in their order.
+    pub budgets: Vec<BudgetReport>,
     /// All events counted since the instance exists.
     pub events_total: f64,
     /// The bad ones among them.
     pub bad_events_total: f64,
-    /// `1 - error ratio / (1 - target)` over the period: 1 untouched, 0 spent, below 0 overspent.
-    pub error_budget_remaining: f64,
-    /// How long the budget lasts at the present burn rate; `None`: for ever.
-    pub time_to_exhaustion: Option<Duration>,
-    /// How long an overspent budget takes to be positive again if nothing bad happens; zero if it is.
-    pub time_to_recovery: Duration,
-    /// The share of the period that was observed.
-    pub coverage: f64,
     /// The newest sample of any of its series.
     pub last_sample: Option<Timestamp>,
-    /// One entry for each of `slo.alerts`, in their order.
+    /// One entry for each of `slo.alerts`, in their order; none for a roll-up, whose groups have them.
     pub alerts: Vec<AlertReport>,
 }
 
 /// The counts of one window.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WindowReport {
-    /// The window's length; it ends at [`Report::evaluated_at`].
-    pub window: Duration,
+    /// Which window; it ends at [`Report::evaluated_at`].
+    pub window: TimeWindow,
     /// Events in it; fractional where the window's edge cuts a slot.
     pub events: f64,
     /// The bad ones among them.
@@ -60,17 +141,33 @@ pub struct WindowReport {
     pub burn_rate: f64,
 }
 
+/// The error budget over one of the SLO's windows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BudgetReport {
+    /// The window.
+    pub window: TimeWindow,
+    /// `1 - error ratio / (1 - target)`: 1 untouched, 0 spent, below 0 overspent. For a calendar window what
+    /// is spent counts by the part of the period that has passed.
+    pub remaining: f64,
+    /// The share of the window, up to now, that was observed.
+    pub coverage: f64,
+    /// How long the budget lasts at the present burn rate; `None`: for ever.
+    pub time_to_exhaustion: Option<Duration>,
+    /// How long an overspent budget takes to be positive again if nothing bad happens; zero if it is.
+    pub time_to_recovery: Duration,
+}
+
 /// One burn-rate alert of an instance.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AlertReport {
     /// Whether both windows burn faster than the factor allows.
     pub condition: bool,
-    /// Where the alert is in its life.
-    pub state: AlertState,
+    /// Where the alert is in its life: 0 inactive, 1 pending, 2 firing.
+    pub level: u8,
 }
 
 /// Whether an SLO's numbers can be believed, and if not, why. Exactly one holds at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DataStatus {
     /// Samples arrive and events happen.
     Ok,
@@ -83,7 +180,142 @@ pub enum DataStatus {
     /// No sender has delivered anything for a while.
     SenderDown,
     /// No series has ever matched its selectors.
+    #[default]
     NoSeries,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// A report's columns for these instances, to be written in their order. Reuses the memory of `self`.
+    pub fn begin(
+        &mut self,
+        evaluated_at: Timestamp,
+        roster: &Arc<Roster>,
+    ) -> impl Iterator<Item = Columns<'_>> {
+        if !Arc::ptr_eq(&self.roster, roster) {
+            self.roster = Arc::clone(roster);
+            self.rows.resize(roster.members.len(), Row::default());
+            self.counts.resize(roster.counts, Counts::ZERO);
+            self.budgets.resize(roster.budgets, Budget::default());
+            self.alerts.resize(roster.alerts, AlertReport::default());
+        }
+        self.evaluated_at = evaluated_at;
+        let mut counts = self.counts.as_mut_slice();
+        let mut budgets = self.budgets.as_mut_slice();
+        let mut alerts = self.alerts.as_mut_slice();
+        self.roster.members.iter().zip(&mut self.rows).map(move |(member, row)| Columns {
+            row,
+            counts: take(&mut counts, member.shape.counts),
+            budgets: take(&mut budgets, member.shape.budgets.len()),
+            alerts: take(&mut alerts, member.shape.rules.len()),
+        })
+    }
+
+    /// How many instances there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Everything in it, spelled out.
+    pub fn snapshot(&self) -> Snapshot {
+        let slos = (0..self.rows.len()).map(|number| self.slo(number)).collect();
+        Snapshot { evaluated_at: self.evaluated_at, slos }
+    }
+
+    fn slo(&self, number: usize) -> SloReport {
+        let (member, row) = (&self.roster.members[number], &self.rows[number]);
+        let shape = &member.shape;
+        let counts = &self.counts[member.counts_at..][..shape.counts];
+        let budgets = &self.budgets[member.budgets_at..][..shape.budgets.len()];
+        SloReport {
+            status: row.status,
+            windows: shape.windows.iter().map(|(w, at)| window(&member.slo, w, counts[*at])).collect(),
+            budgets: member.slo.objective.windows.iter().zip(budgets).map(BudgetReport::of).collect(),
+            events_total: row.lifetime.total,
+            bad_events_total: row.lifetime.bad,
+            last_sample: row.last_sample,
+            alerts: self.alerts[member.alerts_at..][..shape.rules.len()].to_vec(),
+            slo: Arc::clone(&member.slo),
+            group: member.group.clone(),
+            role: member.role,
+        }
+    }
+}
+
+fn take<'a, T>(column: &mut &'a mut [T], length: usize) -> &'a mut [T] {
+    let (first, rest) = std::mem::take(column).split_at_mut(length);
+    *column = rest;
+    first
+}
+
+fn window(slo: &Slo, window: &TimeWindow, counts: Counts) -> WindowReport {
+    let error_ratio = burn_rate::error_ratio(counts.bad, counts.total);
+    WindowReport {
+        window: window.clone(),
+        events: counts.total,
+        bad_events: counts.bad,
+        error_ratio,
+        burn_rate: burn_rate::burn_rate(error_ratio, slo.objective.target),
+    }
+}
+
+// === impl Roster ===
+
+impl Roster {
+    /// The instances of a report, in its order.
+    pub fn new<'a>(instances: impl Iterator<Item = (&'a Instance, &'a Arc<Shape>)>) -> Self {
+        let mut roster = Self::default();
+        for (instance, shape) in instances {
+            roster.members.push(Member {
+                slo: Arc::clone(&instance.slo),
+                group: instance.group.clone(),
+                role: instance.role,
+                shape: Arc::clone(shape),
+                counts_at: roster.counts,
+                budgets_at: roster.budgets,
+                alerts_at: roster.alerts,
+            });
+            roster.counts += shape.counts;
+            roster.budgets += shape.budgets.len();
+            roster.alerts += shape.rules.len();
+        }
+        roster
+    }
+}
+
+// === impl SloReport ===
+
+impl SloReport {
+    /// The budget over the SLO's first window.
+    pub fn budget(&self) -> &BudgetReport {
+        &self.budgets[0]
+    }
+
+    /// The rolling window of this length.
+    pub fn window(&self, length: Duration) -> Option<&WindowReport> {
+        self.windows.iter().find(|report| report.window.rolling() == Some(length))
+    }
+}
+
+// === impl BudgetReport ===
+
+impl BudgetReport {
+    fn of((window, budget): (&TimeWindow, &Budget)) -> Self {
+        Self {
+            window: window.clone(),
+            remaining: budget.remaining,
+            coverage: budget.coverage,
+            // What is too long for a duration is as good as for ever.
+            time_to_exhaustion: Duration::try_from_secs_f64(budget.exhaustion_s).ok(),
+            time_to_recovery: Duration::try_from_secs_f64(budget.recovery_s).unwrap_or(Duration::MAX),
+        }
+    }
 }
 
 // === impl DataStatus ===

@@ -92,7 +92,7 @@ const EXHAUSTION: &str = r#"
 "#;
 
 const WORST_GROUP: &str = r#"
-{{- $groups := query (printf "slo_error_budget_remaining_ratio{%s}" $of) | len -}}
+{{- $groups := query (printf "slo_alert_state{%sseverity=%q}" $of $labels.severity) | len -}}
 {{- if gt $groups 1 }}Each number is the worst among {{ $groups }} groups.{{ end -}}
 "#;
 

@@ -59,8 +59,12 @@ pub struct EvaluationMetrics {
     pub instances: IntGauge,
     /// How often the clock was set back so far that windows began anew.
     pub set_backs: IntCounter,
-    /// SLI windows whose bad events were below zero or above all events.
+    /// SLO instances whose bad events were below zero or above all events.
     pub inconsistent: IntCounter,
+    /// Bytes that histories and open slots take.
+    pub window_memory: IntGauge,
+    /// Counts that came too late to change what their slice counts for.
+    pub too_late: IntCounter,
 }
 
 /// Metrics of the specs in force.
@@ -169,7 +173,7 @@ impl IngestMetrics {
             groups_refused: counter(
                 registry,
                 "slod_slo_groups_refused_total",
-                "Series not followed because their SLO has as many groups as it may.",
+                "Series that count in the roll-up of their SLO only, because it has as many groups as it may.",
             ),
         }
     }
@@ -197,7 +201,7 @@ impl EvaluationMetrics {
             instances: int_gauge(
                 registry,
                 "slod_slo_instances",
-                "SLO instances evaluated: SLOs, and groups of grouped ones.",
+                "SLO instances evaluated: SLOs, groups of grouped ones and their roll-ups.",
             ),
             set_backs: counter(
                 registry,
@@ -207,7 +211,17 @@ impl EvaluationMetrics {
             inconsistent: counter(
                 registry,
                 "slo_inconsistent_total",
-                "Windows evaluated whose bad events were below zero or above all events.",
+                "Evaluations of SLO instances whose bad events were below zero or above all events.",
+            ),
+            window_memory: int_gauge(
+                registry,
+                "slod_window_memory_bytes",
+                "Memory of the event counts of all SLO instances.",
+            ),
+            too_late: counter(
+                registry,
+                "slod_window_too_late_total",
+                "Counts that came too late to change the verdict on their time slice.",
             ),
         }
     }

@@ -139,6 +139,11 @@ impl Default for Latest {
 }
 
 impl Latest {
+    /// Forgets every time noted.
+    pub fn forget(&self) {
+        self.0.store(NEVER, Ordering::Relaxed);
+    }
+
     /// The latest time noted; `None` before the first.
     pub fn get(&self) -> Option<Timestamp> {
         some_time(self.0.load(Ordering::Relaxed))

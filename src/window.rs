@@ -26,20 +26,22 @@
 //! that contains its event time, whatever the order of arrival. No lock is taken on either side.
 //! This module does not know series, SLOs or clocks.
 
-mod history;
+mod coverage;
 mod layout;
 #[cfg(all(test, slod_loom))]
 mod model;
 mod open;
 mod owner;
+mod ring;
+mod slices;
 mod sync;
+mod table;
 
 use std::ops::{AddAssign, Mul, Sub, SubAssign};
 
-pub use history::History;
-pub use layout::{Layout, TierLayout};
+pub use layout::{Layout, Slices, TierLayout, WindowLayout};
 pub use open::{Batch, OpenSlots, SliId, resolution};
-pub use owner::Windows;
+pub use owner::{History, Windows};
 
 // As many as a window has slots, about 256, add up below 2^53, from where `f64` skips whole numbers.
 const EXACT_BELOW: f64 = (1_u64 << 45) as f64;
@@ -51,25 +53,18 @@ pub struct Counts {
     pub bad: f64,
     /// All events.
     pub total: f64,
-    /// Milliseconds of event time in which the SLI's series were observed.
-    pub observed_ms: f64,
 }
 
 // === impl Counts ===
 
 impl Counts {
     /// Nothing.
-    pub const ZERO: Self = Self { bad: 0.0, total: 0.0, observed_ms: 0.0 };
+    pub const ZERO: Self = Self { bad: 0.0, total: 0.0 };
 
     /// Whether adding this to other such counts, and taking it away again, loses nothing.
     fn is_exact(self) -> bool {
         let is_exact = |count: f64| count.fract() == 0.0 && count.abs() < EXACT_BELOW;
         is_exact(self.bad) && is_exact(self.total)
-    }
-
-    /// Events only.
-    pub fn events(bad: f64, total: f64) -> Self {
-        Self { bad, total, observed_ms: 0.0 }
     }
 }
 
@@ -77,7 +72,6 @@ impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.bad += other.bad;
         self.total += other.total;
-        self.observed_ms += other.observed_ms;
     }
 }
 
@@ -85,7 +79,6 @@ impl SubAssign for Counts {
     fn sub_assign(&mut self, other: Self) {
         self.bad -= other.bad;
         self.total -= other.total;
-        self.observed_ms -= other.observed_ms;
     }
 }
 
@@ -100,6 +93,6 @@ impl Sub for Counts {
 impl Mul<f64> for Counts {
     type Output = Self;
     fn mul(self, factor: f64) -> Self {
-        Self { bad: self.bad * factor, total: self.total * factor, observed_ms: self.observed_ms * factor }
+        Self { bad: self.bad * factor, total: self.total * factor }
     }
 }

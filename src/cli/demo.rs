@@ -24,7 +24,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{report::Report, time::Clock};
+use crate::{report::Snapshot, time::Clock};
 use changes::Changes;
 use screen::Screen;
 use sender::{Progress, Sender};
@@ -43,7 +43,7 @@ pub struct Demo {
     /// The clock that the samples are stamped with.
     pub clock: Arc<dyn Clock>,
     /// Fetches the latest evaluation.
-    pub latest_report: Box<dyn Fn() -> Arc<Report> + Send + Sync>,
+    pub latest_report: Box<dyn Fn() -> Snapshot + Send + Sync>,
     /// Whether standard output is a terminal: a table is redrawn in place there, elsewhere each change
     /// is printed as a line.
     pub is_terminal: bool,
@@ -106,7 +106,7 @@ impl Output {
         Ok(Self::Lines { changes: Changes::default(), last: None })
     }
 
-    fn refresh(&mut self, demo: &Demo, report: &Report, progress: Progress) -> io::Result<()> {
+    fn refresh(&mut self, demo: &Demo, report: &Snapshot, progress: Progress) -> io::Result<()> {
         match self {
             Self::Table(screen) => {
                 let (phase, sender) = (progress.phase.to_string(), progress.to_string());
@@ -187,8 +187,12 @@ mod tests {
         let matches: Vec<_> = labels.flat_map(|labels| plan.matches(&labels)).collect();
         for (index, slo) in plan.slos().enumerate() {
             let shares = matches.iter().filter(|found| found.slo == index);
-            assert!(shares.clone().any(|found| found.bad != 0.0), "{} has nothing bad", slo.id);
-            assert!(shares.clone().any(|found| found.total != 0.0), "{} has nothing at all", slo.id);
+            assert!(shares.clone().any(|found| found.worth.growth.bad != 0.0), "{} has nothing bad", slo.id);
+            assert!(
+                shares.clone().any(|found| found.worth.growth.total != 0.0),
+                "{} has nothing at all",
+                slo.id
+            );
         }
     }
 
@@ -206,7 +210,7 @@ mod tests {
             write_url: Uri::from_static("http://127.0.0.1:9/"),
             urls: vec![],
             clock: Arc::new(FixedClock),
-            latest_report: Box::new(Arc::default),
+            latest_report: Box::new(Snapshot::default),
             is_terminal: false,
         };
         let (signal, shutdown) = watch::channel(false);

@@ -74,7 +74,7 @@ fn view_of(daemon: &Daemon) -> anyhow::Result<demo::Demo> {
             format!("http://{address}/          what else there is"),
         ],
         clock: Arc::new(SystemClock::default()),
-        latest_report: Box::new(move || shared.report().unwrap_or_default()),
+        latest_report: Box::new(move || shared.report().unwrap_or_default().snapshot()),
         is_terminal: io::stdout().is_terminal(),
     })
 }

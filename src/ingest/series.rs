@@ -15,8 +15,8 @@ use super::Config;
 use crate::{
     counter::{Counter, Observation},
     labels::Labels,
-    matching::{Instance, Instances, Match},
-    time::{Timestamp, millis},
+    matching::{Instance, Instances, Match, Worth},
+    time::Timestamp,
     window::{Batch, Counts},
 };
 
@@ -25,6 +25,8 @@ use crate::{
 pub(super) struct Series {
     labels: Labels,
     routes: Box<[Route]>,
+    /// Whether any route reads it as a counter; otherwise it is a gauge.
+    is_counter: bool,
     state: Mutex<State>,
 }
 
@@ -49,8 +51,7 @@ pub(super) struct Arrival {
 #[derive(Debug)]
 struct Route {
     instance: Arc<Instance>,
-    bad: f64,
-    total: f64,
+    worth: Arc<Worth>,
     /// `None` when the labels do not tell where the series was scraped.
     target: Option<Arc<Target>>,
 }
@@ -83,7 +84,7 @@ const SCRAPE_GAP_MAX: Duration = Duration::from_secs(300);
 // === impl Series ===
 
 impl Series {
-    /// A series and how many of its matches were left out because their SLO has too many groups.
+    /// A series and how many of its groups were not opened because their SLO has too many.
     pub(super) fn new(
         labels: Labels,
         matches: Vec<Match>,
@@ -91,18 +92,22 @@ impl Series {
         targets: &Targets,
         now: Timestamp,
     ) -> (Self, u64) {
-        let matched = matches.len();
-        let routes: Box<[Route]> = matches
-            .into_iter()
-            .filter_map(|Match { slo, bad, total, group }| {
-                let instance = instances.find_or_open(slo, &group).ok()?;
-                let target = targets.of_series(slo, &labels);
-                Some(Route { instance, bad, total, target })
-            })
-            .collect();
-        let refused = (matched - routes.len()) as u64;
+        let mut refused = 0;
+        let mut routes = Vec::new();
+        for Match { slo, worth, group } in matches {
+            let open = instances.of_group(slo, &group).unwrap_or_else(|(_, rest)| {
+                refused += 1;
+                rest
+            });
+            let (worth, target) = (Arc::new(worth), targets.of_series(slo, &labels));
+            routes.extend(open.into_iter().map(|instance| {
+                let (worth, target) = (Arc::clone(&worth), target.clone());
+                Route { instance, worth, target }
+            }));
+        }
+        let is_counter = routes.iter().any(|route| route.worth.growth != Counts::ZERO);
         let state = State { counter: Counter::default(), last_arrival: now, is_ended: false };
-        (Self { labels, routes, state: Mutex::new(state) }, refused)
+        (Self { labels, routes: routes.into(), is_counter, state: Mutex::new(state) }, refused)
     }
 
     pub(super) fn labels(&self) -> &Labels {
@@ -114,7 +119,7 @@ impl Series {
     pub(super) fn observe(
         &self,
         config: &Config,
-        batch: &Batch<'_>,
+        batch: &mut Batch<'_>,
         arrival: Arrival,
     ) -> Option<Observation> {
         let mut state = self.state.lock();
@@ -125,10 +130,14 @@ impl Series {
         let Arrival { at, value, .. } = arrival;
         let counter = &mut state.counter;
         let was_live = counter.is_live();
-        let observation = counter.observe(at, value, || self.born_after(at, config.warm_up), config.max_gap);
+        let observation = if self.is_counter {
+            counter.observe(at, value, || self.born_after(at, config.warm_up), config.max_gap)
+        } else {
+            counter.observe_gauge(at, value)
+        };
         match observation {
             Observation::Increment { from, value, .. } => self.count(config, batch, (from, value), arrival),
-            Observation::Baseline(_) => self.count(config, batch, (at, 0.0), arrival),
+            Observation::Baseline(_) | Observation::Sample => self.count(config, batch, (at, 0.0), arrival),
             Observation::Stale | Observation::Rejected(_) => (),
         }
         self.note_liveness(was_live, counter.is_live());
@@ -150,13 +159,13 @@ impl Series {
     }
 
     /// Counts growth since `from`.
-    fn count(&self, config: &Config, batch: &Batch<'_>, growth: (Timestamp, f64), arrival: Arrival) {
+    fn count(&self, config: &Config, batch: &mut Batch<'_>, growth: (Timestamp, f64), arrival: Arrival) {
         let is_late = arrival.at < arrival.now - config.late_after;
         for route in &self.routes {
             if is_late {
                 route.instance.note_late_arrival(arrival.now);
             }
-            route.count(batch, growth, arrival.at);
+            route.count(batch, growth, arrival);
         }
     }
 
@@ -179,20 +188,22 @@ impl Series {
 // === impl Route ===
 
 impl Route {
-    fn count(&self, batch: &Batch<'_>, (from, value): (Timestamp, f64), at: Timestamp) {
+    fn count(&self, batch: &mut Batch<'_>, (from, growth): (Timestamp, f64), arrival: Arrival) {
+        let (sli, at) = (self.instance.sli, arrival.at);
         if let Some(target) = &self.target {
             target.note_scrape(at);
         }
-        let observed = self.instance.note_sample(from, at);
-        let events = Counts::events(self.bad * value, self.total * value);
+        if let Some(unseen_since) = self.instance.note_sample(at) {
+            batch.note_unseen(sli, unseen_since.0, at.0);
+        }
+        let events = self.worth.events(growth, arrival.value);
+        if events == Counts::ZERO {
+            return;
+        }
         if self.instance.is_gap(from, at) {
-            // Interpolated, so not observed.
-            batch.add_spread(self.instance.sli, from.0, at.0, events);
+            batch.add_spread(sli, from.0, at.0, events);
         } else {
-            let counts = Counts { observed_ms: millis(observed) as f64, ..events };
-            if counts != Counts::ZERO {
-                batch.add(self.instance.sli, at.0, counts);
-            }
+            batch.add(sli, at.0, events);
         }
     }
 }

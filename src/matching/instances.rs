@@ -1,42 +1,55 @@
-//! The instances of the SLOs in force: one per SLO, or one per group of a grouped one.
+//! The instances of the SLOs in force: one per SLO, or one per group of a grouped one and their roll-up.
 
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{Ordering, fence},
     },
     time::Duration,
 };
 
 use parking_lot::Mutex;
 
-use super::Plan;
+use super::{
+    Plan,
+    presence::{PresenceRef, Presences},
+};
 use crate::{
     labels::Labels,
     slo::Slo,
-    time::{Latest, Timestamp, millis},
+    time::{Timestamp, millis},
     window::{Layout, SliId, Windows},
 };
 
-/// One SLO, or one group of it, with a budget of its own.
+/// One SLO, one group of it, or all its groups together, with a budget of its own.
 #[derive(Debug)]
 pub struct Instance {
     /// The SLO's place in the plan.
     pub slo_index: usize,
     /// The SLO.
     pub slo: Arc<Slo>,
-    /// The labels of the group; empty for an SLO without grouping.
+    /// The labels of the group; empty for an SLO without grouping and for a roll-up.
     pub group: Labels,
+    /// Which part of the SLO it is.
+    pub role: Role,
     /// Where its events are counted.
     pub sli: SliId,
     /// Its windows.
     pub layout: Arc<Layout>,
     spread_above_ms: i64,
-    last_sample: Latest,
-    live_series: AtomicI64,
-    late_arrival: Latest,
-    late_since: Latest,
+    presence: PresenceRef,
+}
+
+/// Which part of an SLO an instance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// All of an SLO without grouping.
+    Whole,
+    /// All groups of a grouped SLO, also those beyond the limit.
+    RollUp,
+    /// One group.
+    Group,
 }
 
 /// Every instance there is. New ones are rare, so a lock guards them; no sample takes it.
@@ -49,9 +62,21 @@ pub struct Instances {
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_group: HashMap<(usize, Labels), Arc<Instance>>,
-    groups_of: Vec<usize>,
-    all: Vec<Arc<Instance>>,
+    known: HashMap<(usize, Role, Labels), Arc<Instance>>,
+    /// By SLO.
+    groups: Vec<Groups>,
+    /// What the tick has not met yet.
+    opened: Vec<Arc<Instance>>,
+    presences: Presences,
+    /// SLI numbers given out so far, and those among them that are free again.
+    numbers: usize,
+    free: Vec<SliId>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Groups {
+    open: usize,
+    was_refused: bool,
 }
 
 /// The SLO has as many groups as it may.
@@ -63,23 +88,21 @@ pub struct TooManyGroups(pub usize);
 // events are spread over it, so that a catch-up is no spike. The shortest window should span at least
 // four scrapes, so that ordinary intervals stay below.
 const SPREAD_ABOVE_PART: i64 = 4;
-// A sender's shards wait at most 5 s between two tries of a request; this many tries of the slowest.
-const CATCH_UP_QUIET: Duration = Duration::from_secs(30);
-// Two hours of backlog take a sender a minute or two.
-const CATCH_UP_MAX: Duration = Duration::from_secs(300);
+// For an SLO without rolling windows: Prometheus' lookback.
+const SHORTEST_WINDOW: Duration = Duration::from_secs(300);
 
 // === impl Instances ===
 
 impl Instances {
-    /// The instances of ungrouped SLOs; groups follow as their series appear.
+    /// The instances of ungrouped SLOs and the roll-ups of grouped ones; groups follow as their series
+    /// appear.
     pub fn new(plan: Arc<Plan>, groups_per_slo_max: usize) -> Self {
-        let inner = Inner { groups_of: vec![0; plan.slos().len()], ..Inner::default() };
+        let inner = Inner { groups: vec![Groups::default(); plan.slos().len()], ..Inner::default() };
         let instances = Self { plan, groups_per_slo_max, inner: Mutex::new(inner) };
-        for index in 0..instances.plan.slos().len() {
-            if instances.plan.slo(index).indicator.group_by.is_empty() {
-                // The one group there is fits any limit but a limit of zero on all SLOs together.
-                let _ = instances.find_or_open(index, &Labels::default());
-            }
+        for (index, slo) in instances.plan.slos().enumerate() {
+            let role = if slo.indicator.group_by.is_empty() { Role::Whole } else { Role::RollUp };
+            // More SLOs than there can be SLIs are seen in the number of instances published.
+            let _ = instances.find_or_open(index, role, &Labels::default());
         }
         instances
     }
@@ -89,93 +112,145 @@ impl Instances {
         &self.plan
     }
 
-    /// The instance of a group, opened if there is none yet.
+    /// Where the events of a series of this group count: its own instance first, if there may be one, and
+    /// for a grouped SLO the roll-up. `Err` holds the roll-up alone.
     ///
     /// # Errors
-    /// When there are as many groups as there may be.
-    pub fn find_or_open(&self, slo_index: usize, group: &Labels) -> Result<Arc<Instance>, TooManyGroups> {
+    /// When the SLO has as many groups as it may.
+    pub fn of_group(
+        &self,
+        slo_index: usize,
+        group: &Labels,
+    ) -> Result<Vec<Arc<Instance>>, (TooManyGroups, Vec<Arc<Instance>>)> {
+        let whole = |role| self.find_or_open(slo_index, role, &Labels::default()).into_iter().collect();
+        if self.plan.slo(slo_index).indicator.group_by.is_empty() {
+            return Ok(whole(Role::Whole));
+        }
+        let mut instances: Vec<_> = whole(Role::RollUp);
+        match self.find_or_open(slo_index, Role::Group, group) {
+            Ok(instance) => {
+                instances.insert(0, instance);
+                Ok(instances)
+            }
+            Err(error) => Err((error, instances)),
+        }
+    }
+
+    /// The instances opened since the last call, and the presences of all.
+    pub fn take_opened(&self) -> Option<(Vec<Arc<Instance>>, Presences)> {
         let inner = &mut *self.inner.lock();
-        let key = (slo_index, group.clone());
-        if let Some(instance) = inner.by_group.get(&key) {
+        if inner.opened.is_empty() {
+            return None;
+        }
+        Some((std::mem::take(&mut inner.opened), inner.presences.clone()))
+    }
+
+    /// Closes a group to which no series belongs any more. `instance` and the registry must hold the only
+    /// references to it besides those of series. False if it is still needed.
+    ///
+    /// Its SLI number is free once it is [released](Self::release): what its last series left behind may
+    /// still wait for the next tick.
+    pub fn close_unused(&self, instance: &Arc<Instance>) -> bool {
+        let inner = &mut *self.inner.lock();
+        if instance.role != Role::Group || Arc::strong_count(instance) > 2 {
+            return false;
+        }
+        // Pairs with the release of the series' references: their last adds are seen from here on.
+        fence(Ordering::Acquire);
+        let key = (instance.slo_index, instance.role, instance.group.clone());
+        inner.groups[instance.slo_index].open -= 1;
+        inner.known.remove(&key).is_some()
+    }
+
+    /// Gives the number of a closed instance free for another.
+    pub fn release(&self, sli: SliId) {
+        self.inner.lock().free.push(sli);
+    }
+
+    fn find_or_open(
+        &self,
+        slo_index: usize,
+        role: Role,
+        group: &Labels,
+    ) -> Result<Arc<Instance>, TooManyGroups> {
+        let inner = &mut *self.inner.lock();
+        let key = (slo_index, role, group.clone());
+        if let Some(instance) = inner.known.get(&key) {
             return Ok(Arc::clone(instance));
         }
-        let sli = Windows::next_id(inner.all.len())
-            .filter(|_| inner.groups_of[slo_index] < self.groups_per_slo_max)
-            .ok_or(TooManyGroups(inner.groups_of[slo_index]))?;
-        let instance = Arc::new(self.new_instance(slo_index, group, sli));
-        inner.groups_of[slo_index] += 1;
-        inner.all.push(Arc::clone(&instance));
-        inner.by_group.insert(key, Arc::clone(&instance));
+        let open = inner.groups[slo_index].open;
+        let is_free = role != Role::Group || open < self.groups_per_slo_max;
+        let Some(sli) = is_free.then(|| inner.next_number()).flatten() else {
+            self.note_refusal(&mut inner.groups[slo_index], slo_index, group);
+            return Err(TooManyGroups(open));
+        };
+        let presence = inner.presences.begin(sli);
+        let instance = Arc::new(self.new_instance(slo_index, role, group, sli, presence));
+        if role == Role::Group {
+            inner.groups[slo_index].open += 1;
+        }
+        inner.opened.push(Arc::clone(&instance));
+        inner.known.insert(key, Arc::clone(&instance));
         Ok(instance)
     }
 
-    /// The instances from number `first` on, in the order of their SLI numbers.
-    pub fn from(&self, first: usize) -> Vec<Arc<Instance>> {
-        self.inner.lock().all[first..].to_vec()
+    /// Says once per SLO what `slod_slo_groups_refused_total` counts.
+    fn note_refusal(&self, groups: &mut Groups, slo_index: usize, group: &Labels) {
+        if !std::mem::replace(&mut groups.was_refused, true) {
+            tracing::warn!(
+                slo = %self.plan.slo(slo_index).id, %group, groups = groups.open,
+                "an SLO has more groups than limits.groups_per_slo_max: this and further ones count in its roll-up only"
+            );
+        }
     }
 
-    fn new_instance(&self, slo_index: usize, group: &Labels, sli: SliId) -> Instance {
+    fn new_instance(
+        &self,
+        slo_index: usize,
+        role: Role,
+        group: &Labels,
+        sli: SliId,
+        presence: PresenceRef,
+    ) -> Instance {
         let slo = Arc::clone(self.plan.slo(slo_index));
         let layout = Arc::clone(self.plan.layout(slo_index));
-        let shortest = slo.rolling_windows().first().copied().unwrap_or(Duration::ZERO);
-        Instance {
-            slo_index,
-            group: group.clone(),
-            sli,
-            layout,
-            spread_above_ms: millis(shortest) / SPREAD_ABOVE_PART,
-            last_sample: Latest::default(),
-            live_series: AtomicI64::new(0),
-            late_arrival: Latest::default(),
-            late_since: Latest::default(),
-            slo,
+        let shortest = layout.windows.first().map_or(millis(SHORTEST_WINDOW), |window| window.length_ms);
+        let spread_above_ms = shortest / SPREAD_ABOVE_PART;
+        Instance { slo_index, group: group.clone(), role, sli, layout, spread_above_ms, presence, slo }
+    }
+}
+
+impl Inner {
+    fn next_number(&mut self) -> Option<SliId> {
+        if let Some(sli) = self.free.pop() {
+            return Some(sli);
         }
+        let sli = Windows::next_id(self.numbers)?;
+        self.numbers += 1;
+        Some(sli)
     }
 }
 
 // === impl Instance ===
 
-// All orderings are relaxed: each figure stands for itself, and a tick that misses the newest of them
-// sees it a second later.
 impl Instance {
-    /// Notes a sample of one of its series. Returns how much of `(from, at]` no sample had covered yet.
-    pub fn note_sample(&self, from: Timestamp, at: Timestamp) -> Duration {
-        // Most samples of a scrape share its time with one seen before: no write for them.
-        if self.last_sample() >= Some(at) {
-            return Duration::ZERO;
+    /// Notes a sample of one of its series. Returns since when none had been seen, if that was so long that
+    /// something is missing, or if none was seen ever.
+    pub fn note_sample(&self, at: Timestamp) -> Option<Timestamp> {
+        match self.presence.note_sample(at)? {
+            None => Some(at),
+            Some(before) => self.is_gap(before, at).then_some(before),
         }
-        let before = self.last_sample.note(at);
-        at.since(before.map_or(from, |before| before.max(from)))
     }
 
     /// Notes that a sample arrived much later than its time.
     pub fn note_late_arrival(&self, now: Timestamp) {
-        if self.late_arrival.note(now).is_none_or(|before| now.since(before) > CATCH_UP_QUIET) {
-            self.late_since.note(now);
-        }
-    }
-
-    /// Whether a backlog is coming in: its series arrive one after the other, and until all are there the
-    /// counts of the recent past do not belong together. Not believed for ever, because a sender may
-    /// always be late.
-    pub fn is_catching_up(&self, now: Timestamp) -> bool {
-        let is_within = |latest: &Latest, limit| latest.get().is_some_and(|at| now.since(at) <= limit);
-        is_within(&self.late_arrival, CATCH_UP_QUIET) && is_within(&self.late_since, CATCH_UP_MAX)
+        self.presence.note_late_arrival(now);
     }
 
     /// Notes series that came alive, or ended (negative).
     pub fn note_live_series(&self, change: i64) {
-        self.live_series.fetch_add(change, Ordering::Relaxed);
-    }
-
-    /// The newest sample of any of its series.
-    pub fn last_sample(&self) -> Option<Timestamp> {
-        self.last_sample.get()
-    }
-
-    /// How many of its series have not ended.
-    pub fn live_series(&self) -> i64 {
-        self.live_series.load(Ordering::Relaxed)
+        self.presence.note_live_series(change);
     }
 
     /// Whether an increment over this interval stands for a gap, and is to be spread over it.

@@ -4,8 +4,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     labels::{Labels, METRIC_NAME, Selector},
-    slo::{Indicator, Slo},
-    window::Layout,
+    slo::{Budgeting, Indicator, Measure, Slo, Threshold, TimeWindow},
+    time::millis,
+    window::{Counts, Layout, Slices},
 };
 
 /// The SLOs in force.
@@ -16,6 +17,8 @@ pub struct Plan {
     /// Terms whose selector fixes no metric name.
     any_name: Vec<usize>,
     terms: Vec<PlannedTerm>,
+    /// Each of another shape.
+    layouts: Vec<Arc<Layout>>,
 }
 
 #[derive(Debug)]
@@ -24,27 +27,36 @@ struct Planned {
     layout: Arc<Layout>,
 }
 
-/// A selector with its share in the bad and in all events of an SLO.
+/// A selector with what its series are worth to an SLO.
 #[derive(Debug)]
 struct PlannedTerm {
     slo: usize,
     selector: Selector,
-    bad: f64,
-    total: f64,
+    measure: Measure,
+    /// Events per unit of the measure.
+    worth: Counts,
 }
 
-/// The share a series has in an SLO: each of its increments counts `bad` times as bad events and
-/// `total` times as events.
+/// The share a series has in an SLO.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Match {
     /// The SLO's place in the plan.
     pub slo: usize,
-    /// Bad events per increment.
-    pub bad: f64,
-    /// Events per increment.
-    pub total: f64,
+    /// What it counts for.
+    pub worth: Worth,
     /// The instance: the series' labels that split the SLO.
     pub group: Labels,
+}
+
+/// How many bad events and events a series stands for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Worth {
+    /// Per unit of a counter's growth.
+    pub growth: Counts,
+    /// Per sample of a gauge.
+    pub sample: Counts,
+    /// Per sample of a gauge that meets a condition.
+    pub conditions: Vec<(Threshold, Counts)>,
 }
 
 // === impl Plan ===
@@ -54,11 +66,20 @@ impl Plan {
     pub fn new(slos: Vec<Slo>, resolution: Duration) -> Self {
         let mut plan = Self::default();
         for slo in slos {
-            let layout = Arc::new(Layout::new(&slo.rolling_windows(), resolution));
+            let layout = plan.share(layout(&slo, resolution));
             plan.add_terms(&slo.indicator);
             plan.slos.push(Planned { slo: Arc::new(slo), layout });
         }
         plan
+    }
+
+    /// SLOs with the same windows share one layout, and so the memory and the cache lines of its clock.
+    fn share(&mut self, layout: Layout) -> Arc<Layout> {
+        if let Some(known) = self.layouts.iter().find(|known| ***known == layout) {
+            return Arc::clone(known);
+        }
+        self.layouts.push(Arc::new(layout));
+        Arc::clone(&self.layouts[self.layouts.len() - 1])
     }
 
     /// The SLOs, in the order of the specs.
@@ -88,27 +109,26 @@ impl Plan {
         terms.sort_by_key(|term| term.slo);
         let mut matches: Vec<Match> = Vec::new();
         for term in terms {
-            match matches.last_mut().filter(|last| last.slo == term.slo) {
-                Some(last) => (last.bad, last.total) = (last.bad + term.bad, last.total + term.total),
-                None => matches.push(Match {
-                    slo: term.slo,
-                    bad: term.bad,
-                    total: term.total,
-                    group: labels.keep(&self.slos[term.slo].slo.indicator.group_by),
-                }),
+            if matches.last().is_none_or(|last| last.slo != term.slo) {
+                let group = labels.keep(&self.slos[term.slo].slo.indicator.group_by);
+                matches.push(Match { slo: term.slo, worth: Worth::default(), group });
+            }
+            if let Some(last) = matches.last_mut() {
+                last.worth.add(term.measure, term.worth);
             }
         }
-        matches.retain(|found| found.bad != 0.0 || found.total != 0.0);
+        matches.retain(|found| !found.worth.is_nothing());
         matches
     }
 
     fn add_terms(&mut self, indicator: &Indicator) {
         let slo = self.slos.len();
-        let bad = indicator.bad.iter().map(|term| (term, term.coefficient, 0.0));
-        let total = indicator.total.iter().map(|term| (term, 0.0, term.coefficient));
-        for (term, bad, total) in bad.chain(total) {
+        let bad = indicator.bad.iter().map(|term| (term, Counts { bad: term.coefficient, total: 0.0 }));
+        let total = indicator.total.iter().map(|term| (term, Counts { bad: 0.0, total: term.coefficient }));
+        for (term, worth) in bad.chain(total) {
             let index = self.terms.len();
-            self.terms.push(PlannedTerm { slo, selector: term.selector.clone(), bad, total });
+            let (selector, measure) = (term.selector.clone(), term.measure);
+            self.terms.push(PlannedTerm { slo, selector, measure, worth });
             match term.selector.metric_name() {
                 Some(name) => self.by_metric_name.entry(name.to_owned()).or_default().push(index),
                 None => self.any_name.push(index),
@@ -117,12 +137,65 @@ impl Plan {
     }
 }
 
+fn layout(slo: &Slo, resolution: Duration) -> Layout {
+    let budgets: Vec<Duration> = slo.objective.windows.iter().filter_map(TimeWindow::rolling).collect();
+    let calendars = slo.objective.windows.iter().filter_map(|window| match window {
+        TimeWindow::Rolling(_) => None,
+        TimeWindow::Calendar(calendar) => Some(calendar.clone()),
+    });
+    let good_from = match slo.objective.budgeting {
+        Budgeting::Timeslices { target, .. } => Some(target),
+        Budgeting::Occurrences | Budgeting::RatioTimeslices { .. } => None,
+    };
+    let slice = slo.objective.budgeting.slice();
+    Layout {
+        calendars: calendars.collect(),
+        slices: slice.map(|slice| Slices { width_ms: millis(slice), good_from }),
+        ..Layout::new(&slo.rolling_windows(), &budgets, resolution)
+    }
+}
+
+// === impl Worth ===
+
+impl Worth {
+    /// Whether it reads samples as a gauge's.
+    pub fn is_of_gauge(&self) -> bool {
+        self.sample != Counts::ZERO || !self.conditions.is_empty()
+    }
+
+    /// The events of a sample: by how much a counter grew, and the value of a gauge.
+    pub fn events(&self, growth: f64, value: f64) -> Counts {
+        let mut events = self.growth * growth;
+        if self.is_of_gauge() {
+            events += self.sample;
+            for (threshold, worth) in &self.conditions {
+                if threshold.is_met_by(value) {
+                    events += *worth;
+                }
+            }
+        }
+        events
+    }
+
+    fn add(&mut self, measure: Measure, worth: Counts) {
+        match measure {
+            Measure::Increase => self.growth += worth,
+            Measure::Samples => self.sample += worth,
+            Measure::SamplesWhere(threshold) => self.conditions.push((threshold, worth)),
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.growth == Counts::ZERO && !self.is_of_gauge()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         labels::{MatchOp, Matcher},
-        slo::{Measure, Objective, SloId, Target, Term},
+        slo::{Objective, SloId, Target, Term, ThresholdOp},
     };
 
     fn term(coefficient: f64, matchers: &[(&str, MatchOp, &str)]) -> Term {
@@ -147,7 +220,10 @@ mod tests {
     #[track_caller]
     fn check(plan: &Plan, series: &[(&str, &str)], expected: Option<(f64, f64)>) {
         let matches = plan.matches(&Labels::new(series.iter().copied()).unwrap());
-        let shares: Vec<_> = matches.iter().map(|found| (found.slo, found.bad, found.total)).collect();
+        let shares: Vec<_> = matches
+            .iter()
+            .map(|found| (found.slo, found.worth.growth.bad, found.worth.growth.total))
+            .collect();
         let expected = expected.map(|(bad, total)| vec![(0, bad, total), (1, bad, total)]);
         assert_eq!(shares, expected.unwrap_or_default());
     }
@@ -178,6 +254,28 @@ mod tests {
         let plan = plan(vec![], vec![term(1.0, &any)], &[]);
         check(&plan, &[(METRIC_NAME, "a_total")], Some((0.0, 1.0)));
         check(&plan, &[(METRIC_NAME, "c_total")], None);
+    }
+
+    #[test]
+    fn a_gauge_counts_its_samples_and_those_that_are_good() {
+        let good = Threshold { op: ThresholdOp::Less, bound: 0.5 };
+        let queue = |coefficient, measure| Term {
+            measure,
+            ..term(coefficient, &[(METRIC_NAME, MatchOp::Equal, "queue_seconds")])
+        };
+        let bad = vec![queue(1.0, Measure::Samples), queue(-1.0, Measure::SamplesWhere(good))];
+        let plan = plan(bad, vec![queue(1.0, Measure::Samples)], &[]);
+        let found = plan.matches(&Labels::new([(METRIC_NAME, "queue_seconds")]).unwrap());
+        let events = |value| found[0].worth.events(0.0, value);
+        assert_eq!(events(0.4), Counts { bad: 0.0, total: 1.0 });
+        assert_eq!(events(0.5), Counts { bad: 1.0, total: 1.0 });
+        assert_eq!(events(f64::INFINITY), Counts { bad: 1.0, total: 1.0 });
+    }
+
+    #[test]
+    fn slos_of_the_same_windows_share_a_layout() {
+        let plan = plan(vec![], vec![term(1.0, &[(METRIC_NAME, MatchOp::Equal, "a")])], &[]);
+        assert!(Arc::ptr_eq(plan.layout(0), plan.layout(1)));
     }
 
     #[test]

@@ -34,17 +34,17 @@ impl Oracle {
         }
     }
 
-    /// Bad and all events ever, of the series of a group.
-    pub fn lifetime(&self, slo: &Slo, group: &Labels, end: Timestamp) -> (f64, f64) {
+    /// Bad and all events ever, of the series of a group, or of all series.
+    pub fn lifetime(&self, slo: &Slo, group: Option<&Labels>, end: Timestamp) -> (f64, f64) {
         self.count(slo, group, |growth| if growth.to <= end { growth.events } else { 0.0 })
     }
 
-    /// Bad and all events in `(end - window, end]`, of the series of a group. Growth over an interval
-    /// longer than `gap` is spread over it.
+    /// Bad and all events in `(end - window, end]`, of the series of a group, or of all series. Growth over
+    /// an interval longer than `gap` is spread over it.
     pub fn window(
         &self,
         slo: &Slo,
-        group: &Labels,
+        group: Option<&Labels>,
         end: Timestamp,
         window: Duration,
         gap: Duration,
@@ -65,10 +65,10 @@ impl Oracle {
         })
     }
 
-    fn count(&self, slo: &Slo, group: &Labels, part: impl Fn(&Growth) -> f64) -> (f64, f64) {
+    fn count(&self, slo: &Slo, group: Option<&Labels>, part: impl Fn(&Growth) -> f64) -> (f64, f64) {
         let sum = |terms: &[Term]| -> f64 {
             let of_group = |(labels, samples): (&Labels, &Vec<(Timestamp, f64)>)| {
-                let is_in = labels.keep(&slo.indicator.group_by) == *group;
+                let is_in = group.is_none_or(|group| labels.keep(&slo.indicator.group_by) == *group);
                 is_in.then(|| (labels.clone(), growths(samples)))
             };
             let series: Vec<_> = self.series.iter().filter_map(of_group).collect();

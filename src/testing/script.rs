@@ -25,7 +25,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Sent, World, notation, parse_series};
 use crate::{
     labels::Labels,
-    report::{Report, SloReport},
+    report::{SloReport, Snapshot},
     slo::Slo,
     spec,
     time::{Timestamp, format_duration, parse_duration},
@@ -42,7 +42,7 @@ struct Script {
     world: Option<World>,
     /// The time of the next evaluation.
     next: Timestamp,
-    report: Report,
+    report: Snapshot,
 }
 
 /// Runs a script.
@@ -56,7 +56,7 @@ pub fn run_script(text: &str) -> Result<(), String> {
         pending: BTreeMap::new(),
         world: None,
         next: START,
-        report: Report::default(),
+        report: Snapshot::default(),
     };
     let lines: Vec<&str> = text.lines().collect();
     let mut number = 0;
@@ -187,13 +187,13 @@ impl Script {
         for (arrival, samples) in std::mem::replace(&mut self.pending, later) {
             world.send(&samples, arrival).map_err(|error| error.to_string())?;
         }
-        self.report = world.tick(self.next);
+        self.report = world.tick(self.next).snapshot();
         self.next = self.next + self.interval;
         Ok(())
     }
 }
 
-fn find<'a>(report: &'a Report, name: &str) -> Result<&'a SloReport, String> {
+fn find<'a>(report: &'a Snapshot, name: &str) -> Result<&'a SloReport, String> {
     let (name, group) = match name.find('{') {
         Some(brace) => (&name[..brace], notation::parse_labels(&name[brace..])?),
         None => (name, Labels::default()),
@@ -208,7 +208,7 @@ fn expect(slo: &SloReport, words: &[&str]) -> Result<(), String> {
         ["expect", "alert", severity, state] => same("alert", alert_state(slo, severity)?, state),
         ["expect", quantity @ ("burn_rate" | "error_ratio"), window, value] => {
             let length = parse_duration(window).map_err(|error| error.to_string())?;
-            let found = slo.windows.iter().find(|report| report.window == length);
+            let found = slo.window(length);
             let found = found.ok_or_else(|| format!("the SLO has no window {window}"))?;
             let actual = if quantity == "burn_rate" { found.burn_rate } else { found.error_ratio };
             close(&format!("{quantity} {window}"), actual, value)
@@ -222,17 +222,19 @@ fn number(slo: &SloReport, quantity: &str) -> Result<f64, String> {
     match quantity {
         "events" => Ok(slo.events_total),
         "bad_events" => Ok(slo.bad_events_total),
-        "budget" => Ok(slo.error_budget_remaining),
-        "coverage" => Ok(slo.coverage),
-        "time_to_exhaustion" => Ok(slo.time_to_exhaustion.map_or(f64::INFINITY, |left| left.as_secs_f64())),
-        "time_to_recovery" => Ok(slo.time_to_recovery.as_secs_f64()),
+        "budget" => Ok(slo.budget().remaining),
+        "coverage" => Ok(slo.budget().coverage),
+        "time_to_exhaustion" => {
+            Ok(slo.budget().time_to_exhaustion.map_or(f64::INFINITY, |left| left.as_secs_f64()))
+        }
+        "time_to_recovery" => Ok(slo.budget().time_to_recovery.as_secs_f64()),
         _ => Err(format!("unknown quantity {quantity:?}")),
     }
 }
 
 fn alert_state(slo: &SloReport, severity: &str) -> Result<&'static str, String> {
     let of_severity = slo.slo.alerts.iter().zip(&slo.alerts).filter(|(alert, _)| alert.severity == severity);
-    match of_severity.map(|(_, report)| report.state.level()).max() {
+    match of_severity.map(|(_, report)| report.level).max() {
         None => Err(format!("the SLO has no alert {severity:?}")),
         Some(0) => Ok("inactive"),
         Some(1) => Ok("pending"),

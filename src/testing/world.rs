@@ -91,7 +91,7 @@ impl World {
     }
 
     /// Evaluates.
-    pub fn tick(&mut self, now: Timestamp) -> Report {
+    pub fn tick(&mut self, now: Timestamp) -> Arc<Report> {
         self.engine.tick(now, self.last_request.get())
     }
 

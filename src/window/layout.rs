@@ -1,14 +1,17 @@
-//! Which tiers serve which windows: the shape of a history, shared by all instances of an SLO.
+//! Which tiers serve which windows: the shape of a history, shared by all SLIs of the same windows.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
-use crate::time::millis;
+use super::Counts;
+use crate::time::{Calendar, millis};
 
 // A slot is at most this part of the shortest window of its tier: what bounds the error of the cut slot.
 const SLOTS_PER_WINDOW_MIN: i64 = 30;
-// … and at most this part of the tier's longest window, whose count is the budget people look at: a
-// 30-day window in 4-hour slots.
+// … at most this part of the tier's longest window …
 const SLOTS_PER_TIER_MIN: i64 = 180;
+// … and at most this part of a window with a budget, the number people look at: 30 days in slots of an
+// hour, so that the budget at every full hour is exact.
+const SLOTS_PER_BUDGET_MIN: i64 = 600;
 // Windows up to this many times the shortest share a tier. Six puts 5m with 30m, and 1h with 6h.
 const TIER_SPAN_MAX: i64 = 6;
 
@@ -47,12 +50,26 @@ const WIDTHS_MS: [i64; 25] = {
 };
 
 /// The tiers of a history and the windows each serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     /// Finest first.
     pub tiers: Vec<TierLayout>,
     /// Shortest first.
     pub windows: Vec<WindowLayout>,
+    /// Calendar windows. They need no slots: nothing leaves them before they begin anew.
+    pub calendars: Vec<Calendar>,
+    /// What events are counted in, if not one by one.
+    pub slices: Option<Slices>,
+}
+
+/// Equal slices of time that each count as one event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slices {
+    /// The length of a slice.
+    pub width_ms: i64,
+    /// Bad is a slice with a lower ratio of good events than this; without it, each slice is bad to the
+    /// extent that its events are.
+    pub good_from: Option<f64>,
 }
 
 /// A ring of slots of one width.
@@ -62,6 +79,10 @@ pub struct TierLayout {
     pub slot_ms: i64,
     /// How many slots the ring holds.
     pub slots: usize,
+    /// The numbers of the windows it serves: from this one …
+    pub first_window: usize,
+    /// … up to and excluding this one.
+    pub end_window: usize,
 }
 
 /// A window and where its counts come from.
@@ -76,43 +97,99 @@ pub struct WindowLayout {
 // === impl Layout ===
 
 impl Layout {
-    /// The layout for these windows, evaluated at multiples of `resolution`. Windows are taken shortest
-    /// first and without repeats, and rounded up to the resolution.
+    /// The layout for these windows, evaluated at multiples of `resolution`; `budgets` are those of them
+    /// that are kept finer. Windows are taken shortest first and without repeats, and rounded up to the
+    /// resolution.
     ///
     /// ```
     /// # use slod::window::Layout;
     /// # use std::time::Duration;
     /// let hours = |h: u64| Duration::from_secs(3_600 * h);
-    /// let layout = Layout::new(&[hours(1), hours(6), hours(720)], Duration::from_secs(1));
+    /// let layout = Layout::new(&[hours(1), hours(6)], &[hours(720)], Duration::from_secs(1));
     /// let widths: Vec<i64> = layout.tiers.iter().map(|tier| tier.slot_ms / 60_000).collect();
-    /// assert_eq!(widths, [2, 240], "minutes");
+    /// assert_eq!(widths, [2, 60], "minutes");
     /// ```
-    pub fn new(windows: &[Duration], resolution: Duration) -> Self {
+    pub fn new(windows: &[Duration], budgets: &[Duration], resolution: Duration) -> Self {
         let resolution_ms = millis(resolution).max(1);
-        let mut lengths: Vec<i64> =
-            windows.iter().map(|w| millis(*w).max(1).next_multiple_of_ms(resolution_ms)).collect();
+        let length = |window: &Duration| millis(*window).max(1).next_multiple_of_ms(resolution_ms);
+        let budgets: Vec<i64> = budgets.iter().map(length).collect();
+        let mut lengths: Vec<i64> = windows.iter().map(length).chain(budgets.iter().copied()).collect();
         lengths.sort_unstable();
         lengths.dedup();
-        let mut layout = Self { tiers: Vec::new(), windows: Vec::new() };
+        let mut layout = Self { tiers: Vec::new(), windows: Vec::new(), calendars: Vec::new(), slices: None };
         let mut rest = lengths.as_slice();
         while let Some(&shortest) = rest.first() {
             let served = rest.partition_point(|length| *length <= shortest * TIER_SPAN_MAX);
             let (these, longer) = rest.split_at(served);
-            layout.push_tier(these, resolution_ms);
+            layout.push_tier(these, &budgets, resolution_ms);
             rest = longer;
         }
         layout
     }
 
-    fn push_tier(&mut self, lengths: &[i64], resolution_ms: i64) {
+    /// The number of the window of this length, or of the next longer one.
+    pub fn window_number(&self, length: Duration) -> usize {
+        let longer = self.windows.partition_point(|window| window.length_ms < millis(length));
+        longer.min(self.windows.len().saturating_sub(1))
+    }
+
+    /// The longest rolling window; zero without any.
+    pub fn longest_ms(&self) -> i64 {
+        self.windows.last().map_or(0, |window| window.length_ms)
+    }
+
+    fn push_tier(&mut self, lengths: &[i64], budgets: &[i64], resolution_ms: i64) {
         let (Some(&shortest), Some(&longest)) = (lengths.first(), lengths.last()) else { return };
-        let bound = (shortest / SLOTS_PER_WINDOW_MIN).min(longest / SLOTS_PER_TIER_MIN);
+        let budget = budgets.iter().filter(|budget| lengths.contains(budget)).min();
+        let bound = (shortest / SLOTS_PER_WINDOW_MIN)
+            .min(longest / SLOTS_PER_TIER_MIN)
+            .min(budget.map_or(i64::MAX, |budget| budget / SLOTS_PER_BUDGET_MIN));
         let slot_ms = slot_width(bound, resolution_ms);
         // One more than the window spans: its start and its end may both cut a slot.
         let slots = usize::try_from(longest.div_ceil_ms(slot_ms) + 1).unwrap_or(usize::MAX);
         let tier = self.tiers.len();
-        self.tiers.push(TierLayout { slot_ms, slots });
+        let first_window = self.windows.len();
+        self.tiers.push(TierLayout {
+            slot_ms,
+            slots,
+            first_window,
+            end_window: first_window + lengths.len(),
+        });
         self.windows.extend(lengths.iter().map(|&length_ms| WindowLayout { length_ms, tier }));
+    }
+}
+
+// === impl TierLayout ===
+
+impl TierLayout {
+    /// The slot that an event time falls into.
+    pub(super) fn slot_of(&self, at_ms: i64) -> i64 {
+        (at_ms - 1).div_euclid(self.slot_ms)
+    }
+
+    /// The place of a slot in the ring.
+    pub(super) fn index(&self, slot: i64) -> usize {
+        slot.rem_euclid(self.slots as i64) as usize
+    }
+
+    /// The numbers of the windows it serves.
+    pub(super) fn windows(&self) -> Range<usize> {
+        self.first_window..self.end_window
+    }
+}
+
+// === impl Slices ===
+
+impl Slices {
+    /// What a slice with these events counts for: nothing without any.
+    pub(super) fn judge(&self, events: Counts) -> Counts {
+        if events.total <= 0.0 {
+            return Counts::ZERO;
+        }
+        let bad_ratio = (events.bad / events.total).clamp(0.0, 1.0);
+        let good_ratio = ((events.total - events.bad) / events.total).clamp(0.0, 1.0);
+        let bad = self.good_from.map_or(bad_ratio, |least| f64::from(u8::from(good_ratio < least)));
+        Counts { bad, total: 1.0 }
     }
 }
 
@@ -149,7 +226,8 @@ mod tests {
     #[track_caller]
     fn check(windows: &[u64], expected: &[(i64, usize)]) {
         let windows: Vec<Duration> = windows.iter().map(|s| SECOND * *s as u32).collect();
-        let layout = Layout::new(&windows, SECOND);
+        let (period, alerts) = windows.split_last().unwrap();
+        let layout = Layout::new(alerts, &[*period], SECOND);
         let tiers: Vec<(i64, usize)> = layout.tiers.iter().map(|t| (t.slot_ms / 1_000, t.slots)).collect();
         assert_eq!(tiers, expected);
     }
@@ -160,7 +238,7 @@ mod tests {
         const HOUR: u64 = 60 * MINUTE;
         let windows =
             [5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, 24 * HOUR, 72 * HOUR, 30 * 24 * HOUR];
-        check(&windows, &[(10, 181), (120, 181), (1_200, 217), (14_400, 181)]);
+        check(&windows, &[(10, 181), (120, 181), (1_200, 217), (3_600, 721)]);
     }
 
     #[test]
@@ -171,8 +249,8 @@ mod tests {
     #[test]
     fn an_odd_resolution_does_not_make_a_month_of_single_steps() {
         let month = SECOND * 30 * 86_400;
-        let layout = Layout::new(&[month], SECOND * 7);
-        assert!(layout.tiers[0].slots < 200, "{layout:?}");
+        let layout = Layout::new(&[], &[month], SECOND * 7);
+        assert!(layout.tiers[0].slots < 700, "{layout:?}");
     }
 
     proptest! {
@@ -182,7 +260,7 @@ mod tests {
             resolution in 1u64..20,
         ) {
             let windows: Vec<Duration> = windows.iter().map(|s| Duration::from_secs(*s)).collect();
-            let layout = Layout::new(&windows, Duration::from_secs(resolution));
+            let layout = Layout::new(&windows, &[], Duration::from_secs(resolution));
             for window in &layout.windows {
                 let tier = layout.tiers[window.tier];
                 prop_assert!(tier.slots as i64 * tier.slot_ms >= window.length_ms + tier.slot_ms);

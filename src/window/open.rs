@@ -1,8 +1,9 @@
 //! Open slots: where ingest threads count the present, without locks.
 //!
-//! Each SLI has a ring of [`SLOTS`] cells, one per step of event time. An add to a cell is an atomic
-//! add; what does not fit the ring (late, spread over a gap, far ahead) goes to a queue that the owner
-//! applies when it next advances.
+//! Each SLI has a ring of [`SLOTS`] cells, one per step of event time. An add to a cell is one atomic
+//! add, which never waits and never retries; what does not fit the ring (late, spread over a gap, far
+//! ahead) or the cell (fractions, millions of events at once) goes to a queue that the owner applies when
+//! it next advances.
 //!
 //! ```text
 //!        final            closed, may still be added to           open              not yet
@@ -22,7 +23,7 @@ use crossbeam_utils::CachePadded;
 
 use super::{
     Counts,
-    sync::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence},
+    sync::{AtomicI64, AtomicUsize, Ordering, fence},
 };
 use crate::time::millis;
 
@@ -59,7 +60,7 @@ pub struct OpenSlots {
     closed_ms: AtomicI64,
     limit_ms: AtomicI64,
     chunks: Box<[OnceLock<Box<Chunk>>]>,
-    deferred: SegQueue<Deferred>,
+    deferred: SegQueue<Vec<Deferred>>,
     deferred_len: AtomicUsize,
     generation: AtomicUsize,
     batches: [CachePadded<AtomicUsize>; 2],
@@ -71,21 +72,30 @@ struct Chunk {
     steps: [[Cell; SLIS_PER_CHUNK]; SLOTS],
 }
 
-/// Counts as bits of `f64`.
+/// Whole counts, `total << 32` plus `bad`, each of them within 2^31 in size.
 #[derive(Debug, Default)]
-struct Cell {
-    bad: AtomicU64,
-    total: AtomicU64,
-    observed_ms: AtomicU64,
-}
+pub(super) struct Cell(AtomicI64);
 
-/// Counts that the owner places: at `to_ms`, or spread over `(from_ms, to_ms]`.
+// The most that one add puts into a cell, and from where on whoever adds empties it: 256 threads may add
+// once more each before the first of them has done so.
+const CELL_ADD_MAX: u32 = 1 << 22;
+const CELL_FULL: u32 = 1 << 30;
+
+/// What the owner places.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deferred {
     pub(super) sli: SliId,
     pub(super) from_ms: i64,
     pub(super) to_ms: i64,
-    pub(super) counts: Counts,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum What {
+    /// Counts at `to_ms`, or spread over `(from_ms, to_ms]`.
+    Counts(Counts),
+    /// No series of the SLI had a sample in `(from_ms, to_ms)`.
+    Unseen,
 }
 
 /// The adds of one request. While it lives, no cell it may add to changes its meaning.
@@ -95,6 +105,10 @@ pub struct Batch<'a> {
     generation: usize,
     closed_ms: i64,
     limit_ms: i64,
+    /// The step of the last add: the samples of a scrape share their time.
+    last_at_ms: i64,
+    last_step: Option<usize>,
+    deferred: Vec<Deferred>,
 }
 
 // === impl OpenSlots ===
@@ -134,6 +148,9 @@ impl OpenSlots {
             // What was stored before the turn to this generation is seen: `enter` acquired that turn.
             closed_ms: self.closed_ms.load(Ordering::Acquire),
             limit_ms: self.limit_ms.load(Ordering::Acquire),
+            last_at_ms: i64::MIN,
+            last_step: None,
+            deferred: Vec::new(),
         }
     }
 
@@ -151,7 +168,7 @@ impl OpenSlots {
         }
     }
 
-    fn cell(&self, sli: SliId, step: usize) -> &Cell {
+    pub(super) fn cell(&self, sli: SliId, step: usize) -> &Cell {
         let (chunk, lane) = (sli.0 as usize / SLIS_PER_CHUNK, sli.0 as usize % SLIS_PER_CHUNK);
         let chunk = self.chunks[chunk].get_or_init(|| {
             Box::new(Chunk { steps: std::array::from_fn(|_| std::array::from_fn(|_| Cell::default())) })
@@ -159,6 +176,7 @@ impl OpenSlots {
         &chunk.steps[step][lane]
     }
 
+    /// The step of an event time, counted on around the ring.
     fn step(&self, at_ms: i64) -> usize {
         (at_ms.div_euclid(self.resolution_ms)).rem_euclid(SLOTS as i64) as usize
     }
@@ -191,81 +209,118 @@ impl OpenSlots {
         self.limit_ms.store(final_ms + SLOTS as i64 * self.resolution_ms, Ordering::Release);
     }
 
-    /// Takes what the cell for this step of time holds.
-    pub(super) fn take(&self, sli: SliId, at_ms: i64) -> Counts {
-        let cell = self.cell(sli, self.step(at_ms));
-        // Relaxed: each number is complete in itself, and batches are synchronised by the generation.
-        let take = |bits: &AtomicU64| f64::from_bits(bits.swap(0, Ordering::Relaxed));
-        if cell.is_empty() {
-            return Counts::ZERO;
+    /// Visits the cells of the first `slis` SLIs that hold something for this step of time.
+    pub(super) fn visit_step(&self, at_ms: i64, slis: usize, mut visit: impl FnMut(SliId, &Cell)) {
+        let step = self.step(at_ms);
+        for (number, chunk) in self.chunks.iter().take(slis.div_ceil(SLIS_PER_CHUNK)).enumerate() {
+            let Some(chunk) = chunk.get() else { continue };
+            let first = number * SLIS_PER_CHUNK;
+            for (lane, cell) in chunk.steps[step].iter().take(slis - first).enumerate() {
+                if !cell.is_zero() {
+                    visit(SliId((first + lane) as u32), cell);
+                }
+            }
         }
-        Counts { bad: take(&cell.bad), total: take(&cell.total), observed_ms: take(&cell.observed_ms) }
     }
 
     /// The next of what was deferred; it counts as deferred until it is [placed](Self::note_placed).
-    pub(super) fn take_deferred(&self) -> Option<Deferred> {
+    pub(super) fn take_deferred(&self) -> Option<Vec<Deferred>> {
         self.deferred.pop()
     }
 
-    pub(super) fn note_placed(&self) {
-        self.deferred_len.fetch_sub(1, Ordering::Relaxed);
+    /// How many requests have deferred something.
+    pub(super) fn deferred_batches(&self) -> usize {
+        self.deferred.len()
+    }
+
+    pub(super) fn note_placed(&self, placed: usize) {
+        self.deferred_len.fetch_sub(placed, Ordering::Relaxed);
+    }
+
+    /// The memory of all cells.
+    pub(super) fn bytes(&self) -> usize {
+        let chunks = self.chunks.iter().filter(|chunk| chunk.get().is_some()).count();
+        size_of_val::<[OnceLock<Box<Chunk>>]>(&self.chunks) + chunks * size_of::<Chunk>()
     }
 }
 
 // === impl Cell ===
 
+// Relaxed throughout: each number is complete in itself, and batches are synchronised by the generation.
 impl Cell {
-    fn is_empty(&self) -> bool {
-        [&self.bad, &self.total, &self.observed_ms].iter().all(|bits| bits.load(Ordering::Relaxed) == 0)
+    /// Adds what [`packed`] made. Returns the contents if they became so large that they must move on.
+    fn add(&self, packed: i64) -> Option<Counts> {
+        let before = self.0.fetch_add(packed, Ordering::Relaxed);
+        let is_full = |half: i32| half.unsigned_abs() > CELL_FULL;
+        (is_full(before as i32) || is_full((before >> 32) as i32)).then(|| self.take())
     }
 
-    fn add(&self, counts: Counts) {
-        add(&self.bad, counts.bad);
-        add(&self.total, counts.total);
-        add(&self.observed_ms, counts.observed_ms);
+    fn is_zero(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    /// Empties the cell.
+    pub(super) fn take(&self) -> Counts {
+        let packed = self.0.swap(0, Ordering::Relaxed);
+        let bad = packed as i32;
+        let total = ((packed - i64::from(bad)) >> 32) as i32;
+        Counts { bad: f64::from(bad), total: f64::from(total) }
     }
 }
 
-/// Adds to an `f64` held as bits. A loop, because there is no atomic float addition; counts may be
-/// negative or fractional (`count - bucket`, weights), so integers would not do.
-fn add(bits: &AtomicU64, value: f64) {
-    if value == 0.0 {
-        return;
-    }
-    let mut seen = bits.load(Ordering::Relaxed);
-    loop {
-        let sum = (f64::from_bits(seen) + value).to_bits();
-        // Relaxed: only the number itself is shared.
-        match bits.compare_exchange_weak(seen, sum, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return,
-            Err(now) => seen = now,
-        }
-    }
+/// Counts as a cell holds them, if they are whole and not too large.
+fn packed(counts: Counts) -> Option<i64> {
+    let whole = |count: f64| {
+        let whole = count as i32;
+        (f64::from(whole) == count && whole.unsigned_abs() <= CELL_ADD_MAX).then_some(i64::from(whole))
+    };
+    Some((whole(counts.total)? << 32) + whole(counts.bad)?)
 }
 
 // === impl Batch ===
 
 impl Batch<'_> {
     /// Adds counts at an event time.
-    pub fn add(&self, sli: SliId, at_ms: i64, counts: Counts) {
-        let step_end = at_ms.div_euclid(self.open.resolution_ms) * self.open.resolution_ms;
-        let step_end = if step_end == at_ms { at_ms } else { step_end + self.open.resolution_ms };
-        if step_end > self.closed_ms && step_end <= self.limit_ms {
-            self.open.cell(sli, self.open.step(step_end)).add(counts);
-        } else {
+    pub fn add(&mut self, sli: SliId, at_ms: i64, counts: Counts) {
+        let full = match self.open_step(at_ms).zip(packed(counts)) {
+            Some((step, packed)) => self.open.cell(sli, step).add(packed),
+            None => Some(counts),
+        };
+        if let Some(counts) = full {
             self.add_spread(sli, at_ms, at_ms, counts);
         }
     }
 
     /// Adds counts spread evenly over `(from, to]`, or all at `to` when they are equal.
-    pub fn add_spread(&self, sli: SliId, from_ms: i64, to_ms: i64, counts: Counts) {
-        self.open.deferred_len.fetch_add(1, Ordering::Relaxed);
-        self.open.deferred.push(Deferred { sli, from_ms, to_ms, counts });
+    pub fn add_spread(&mut self, sli: SliId, from_ms: i64, to_ms: i64, counts: Counts) {
+        self.deferred.push(Deferred { sli, from_ms, to_ms, what: What::Counts(counts) });
+    }
+
+    /// Notes that no series of the SLI had a sample in `(from, to)`, and one had at `to`. Its first sample
+    /// is to be noted, with any `from`: observation begins with it.
+    pub fn note_unseen(&mut self, sli: SliId, from_ms: i64, to_ms: i64) {
+        self.deferred.push(Deferred { sli, from_ms, to_ms, what: What::Unseen });
+    }
+
+    /// The step of an event time if it is open.
+    fn open_step(&mut self, at_ms: i64) -> Option<usize> {
+        if at_ms != self.last_at_ms {
+            let resolution_ms = self.open.resolution_ms;
+            let end_ms =
+                (at_ms - 1).div_euclid(resolution_ms).saturating_add(1).saturating_mul(resolution_ms);
+            let is_open = end_ms > self.closed_ms && end_ms <= self.limit_ms;
+            (self.last_at_ms, self.last_step) = (at_ms, is_open.then(|| self.open.step(end_ms)));
+        }
+        self.last_step
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
+        if !self.deferred.is_empty() {
+            self.open.deferred_len.fetch_add(self.deferred.len(), Ordering::Relaxed);
+            self.open.deferred.push(std::mem::take(&mut self.deferred));
+        }
         // Release: the owner that sees this batch gone sees its adds.
         self.open.batches[self.generation % 2].fetch_sub(1, Ordering::Release);
     }
@@ -282,6 +337,35 @@ mod tests {
         assert_eq!(resolution(ms(1_000), ms(60_000)), ms(8_000));
         assert_eq!(resolution(ms(15_000), ms(5_000)), ms(15_000));
         assert_eq!(resolution(ms(0), ms(0)), ms(1));
+    }
+
+    #[test]
+    fn a_cell_holds_both_counts_whatever_their_signs() {
+        let cell = Cell::default();
+        for (bad, total) in [(3.0, 10.0), (-5.0, 0.0), (0.0, -4.0), (-1.0, -7.0), (4.0, 2.0)] {
+            assert_eq!(cell.add(packed(Counts { bad, total }).unwrap()), None);
+        }
+        assert_eq!(cell.take(), Counts { bad: 1.0, total: 1.0 });
+        assert!(cell.is_zero());
+    }
+
+    #[test]
+    fn a_full_cell_moves_on_before_it_overflows() {
+        let cell = Cell::default();
+        let most = Counts { bad: -f64::from(CELL_ADD_MAX), total: f64::from(CELL_ADD_MAX) };
+        let mut moved = Counts::ZERO;
+        for _ in 0..10_000 {
+            moved += cell.add(packed(most).unwrap()).unwrap_or(Counts::ZERO);
+        }
+        moved += cell.take();
+        assert_eq!(moved, most * 10_000.0);
+    }
+
+    #[test]
+    fn a_cell_takes_no_fractions_and_no_millions() {
+        for count in [0.5, f64::from(CELL_ADD_MAX) + 1.0, -1e12, f64::NAN] {
+            assert_eq!(packed(Counts { bad: 0.0, total: count }), None, "{count}");
+        }
     }
 
     #[test]

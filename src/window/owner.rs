@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Counts, History, Layout, OpenSlots, SliId,
-    open::{Deferred, SLIS_MAX, SLOTS},
+    Counts, Layout, OpenSlots, SliId,
+    coverage::Coverage,
+    open::{Deferred, SLIS_MAX, SLOTS, What},
+    table::Table,
 };
 use crate::time::Timestamp;
 
@@ -13,14 +15,33 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub struct Windows {
     open: Arc<OpenSlots>,
-    histories: Vec<History>,
+    tables: Vec<Table>,
+    /// By SLI number.
+    places: Vec<Option<Place>>,
+    coverages: Vec<Coverage>,
     now_ms: i64,
     /// Up to here no batch can add to open slots any more.
     final_ms: i64,
     /// What was closed before the present generation of batches began.
     closed_before_turn_ms: i64,
-    /// Counts that lie ahead of the evaluation, by their time.
+    /// What lies ahead of the evaluation, by its time.
     parked: BTreeMap<i64, Vec<Deferred>>,
+    /// What is being placed; empty between advances.
+    arrived: Vec<Deferred>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    table: u32,
+    row: u32,
+}
+
+/// The history of one SLI.
+#[derive(Clone, Copy, Debug)]
+pub struct History<'a> {
+    table: &'a Table,
+    row: usize,
+    coverage: &'a Coverage,
 }
 
 // === impl Windows ===
@@ -33,22 +54,46 @@ impl Windows {
         open.reuse(now_ms);
         Self {
             open,
-            histories: Vec::new(),
+            tables: Vec::new(),
+            places: Vec::new(),
+            coverages: Vec::new(),
             now_ms,
             final_ms: now_ms,
             closed_before_turn_ms: now_ms,
             parked: BTreeMap::new(),
+            arrived: Vec::new(),
         }
     }
 
-    /// The number the next SLI gets; `None` when there are as many as there can be.
+    /// The number of the SLI after this many; `None` when there are as many as there can be.
     pub fn next_id(len: usize) -> Option<SliId> {
         u32::try_from(len).ok().filter(|_| len < SLIS_MAX).map(SliId)
     }
 
-    /// Adds the next SLI.
-    pub fn insert(&mut self, layout: Arc<Layout>) {
-        self.histories.push(History::new(layout, self.now_ms));
+    /// Begins the history of an SLI. Its number is new or has been [removed](Self::remove).
+    pub fn insert(&mut self, sli: SliId, layout: &Arc<Layout>) {
+        let known = self.tables.iter().position(|table| Arc::ptr_eq(&table.layout, layout));
+        let table = known.unwrap_or_else(|| {
+            self.tables.push(Table::new(Arc::clone(layout), self.now_ms));
+            self.tables.len() - 1
+        });
+        let row = self.tables[table].insert();
+        let index = sli.0 as usize;
+        if index >= self.places.len() {
+            self.places.resize(index + 1, None);
+            self.coverages.resize(index + 1, Coverage::default());
+        }
+        debug_assert!(self.places[index].is_none(), "BUG: SLI {index} is there already");
+        self.places[index] = Some(Place { table: table as u32, row: row as u32 });
+    }
+
+    /// Ends the history of an SLI to which nobody adds any more; its number may be given to another.
+    pub fn remove(&mut self, sli: SliId) {
+        let index = sli.0 as usize;
+        if let Some(place) = self.places[index].take() {
+            self.tables[place.table as usize].remove(place.row as usize);
+            self.coverages[index] = Coverage::default();
+        }
     }
 
     /// The event time up to which everything is counted.
@@ -56,17 +101,34 @@ impl Windows {
         Timestamp(self.now_ms)
     }
 
-    /// The history of an SLI.
-    pub fn history(&self, sli: SliId) -> &History {
-        &self.histories[sli.0 as usize]
+    /// The history of an SLI, unless it has been removed.
+    pub fn history(&self, sli: SliId) -> Option<History<'_>> {
+        let place = self.places.get(sli.0 as usize).copied().flatten()?;
+        let (table, coverage) = (&self.tables[place.table as usize], &self.coverages[sli.0 as usize]);
+        Some(History { table, row: place.row as usize, coverage })
+    }
+
+    /// The memory of all histories and open slots.
+    pub fn bytes(&self) -> usize {
+        self.open.bytes()
+            + self.tables.iter().map(Table::bytes).sum::<usize>()
+            + self.places.capacity() * size_of::<Option<Place>>()
+            + self.coverages.capacity() * size_of::<Coverage>()
+            + self.arrived.capacity() * size_of::<Deferred>()
+    }
+
+    /// How many counts came too late to change what their slice counts for.
+    pub fn too_late(&self) -> u64 {
+        self.tables.iter().map(Table::too_late).sum()
     }
 
     /// Begins again at an earlier time, with empty windows: what was counted lies in a future that a wrong
     /// clock showed. Lifetime counts stay.
     pub fn set_back(&mut self, to: Timestamp) {
-        for history in &mut self.histories {
-            history.clear(to.0);
+        for table in &mut self.tables {
+            table.restart(to.0);
         }
+        self.coverages.fill(Coverage::default());
         (self.now_ms, self.final_ms, self.closed_before_turn_ms) = (to.0, to.0, to.0);
         self.open.close(to.0);
         self.open.reuse(to.0);
@@ -79,8 +141,8 @@ impl Windows {
         self.now_ms = to_ms;
         self.open.close(to_ms);
         let final_ms = self.turn_generation();
-        for history in &mut self.histories {
-            history.advance(to_ms);
+        for table in &mut self.tables {
+            table.advance(to_ms);
         }
         self.take_open_slots();
         self.take_deferred();
@@ -98,50 +160,105 @@ impl Windows {
     }
 
     fn take_open_slots(&mut self) {
-        let resolution_ms = self.open.resolution_ms();
+        let Self { open, tables, places, .. } = self;
+        let resolution_ms = open.resolution_ms();
         // Cells further ahead were never open: the limit is one ring turn after `final_ms`.
         let last_ms = self.now_ms.min(self.final_ms + SLOTS as i64 * resolution_ms);
         let mut at_ms = self.final_ms + resolution_ms;
         while at_ms <= last_ms {
-            for (index, history) in self.histories.iter_mut().enumerate() {
-                let counts = self.open.take(SliId(index as u32), at_ms);
-                if counts != Counts::ZERO {
-                    history.add(at_ms, counts);
+            open.visit_step(at_ms, places.len(), |sli, cell| {
+                // An SLI the tick has not met yet is met before its cells are final.
+                if let Some(place) = places[sli.0 as usize] {
+                    tables[place.table as usize].add(place.row as usize, at_ms, cell.take());
                 }
-            }
+            });
             at_ms += resolution_ms;
         }
     }
 
     fn take_deferred(&mut self) {
         let ahead = self.parked.split_off(&(self.now_ms + 1));
-        for deferred in std::mem::replace(&mut self.parked, ahead).into_values().flatten() {
+        let due = std::mem::replace(&mut self.parked, ahead);
+        self.arrived.extend(due.into_values().flatten());
+        // Bounded by what is there now, so that a flood cannot keep the tick here.
+        for _ in 0..self.open.deferred_batches() {
+            self.arrived.extend(self.open.take_deferred().into_iter().flatten());
+        }
+        // A backlog has many counts for each SLI: placed in a row, they find its history in the cache.
+        self.arrived.sort_unstable_by_key(|deferred| (deferred.sli, deferred.to_ms));
+        let mut arrived = std::mem::take(&mut self.arrived);
+        for deferred in arrived.drain(..) {
             self.place(deferred);
         }
-        // Bounded by what is there now, so that a flood cannot keep the tick here.
-        for _ in 0..self.open.deferred() {
-            match self.open.take_deferred() {
-                Some(deferred) => self.place(deferred),
-                None => break,
-            }
-        }
+        // A flood must not leave its memory behind.
+        arrived.shrink_to(ARRIVED_KEPT);
+        self.arrived = arrived;
     }
 
     fn place(&mut self, deferred: Deferred) {
-        let Deferred { sli, from_ms, to_ms, counts } = deferred;
-        let known = (sli.0 as usize) < self.histories.len();
-        if to_ms > self.now_ms || !known {
+        let Deferred { sli, from_ms, to_ms, what } = deferred;
+        let place = self.places.get(sli.0 as usize).copied().flatten();
+        let Some(place) = place.filter(|_| to_ms <= self.now_ms) else {
             // An SLI the tick has not met yet is met at the next: try again then.
-            let until_ms = if known { to_ms } else { to_ms.max(self.now_ms + 1) };
+            let until_ms = to_ms.max(self.now_ms + 1);
             return self.parked.entry(until_ms).or_default().push(deferred);
+        };
+        self.open.note_placed(1);
+        let (table, row) = (&mut self.tables[place.table as usize], place.row as usize);
+        match what {
+            What::Unseen => self.coverages[sli.0 as usize].note_unseen(from_ms, to_ms),
+            What::Counts(counts) if from_ms < to_ms => table.add_spread(row, from_ms, to_ms, counts),
+            What::Counts(counts) => table.add(row, to_ms, counts),
         }
-        self.open.note_placed();
-        let history = &mut self.histories[sli.0 as usize];
-        if from_ms < to_ms {
-            history.add_spread(from_ms, to_ms, counts);
-        } else {
-            history.add(to_ms, counts);
-        }
+    }
+}
+
+// A few thousand series with gaps at once, in 3 MiB.
+const ARRIVED_KEPT: usize = 1 << 16;
+
+// === impl History ===
+
+impl<'a> History<'a> {
+    /// Which windows there are.
+    pub fn layout(&self) -> &'a Arc<Layout> {
+        &self.table.layout
+    }
+
+    /// Everything ever added, whether or not any window still holds it.
+    pub fn lifetime(&self) -> Counts {
+        self.table.lifetime(self.row)
+    }
+
+    /// The counts of every window, `(now - length, now]`, in the layout's order. The slot that a start
+    /// cuts counts by the share of it that lies inside.
+    pub fn windows(&self) -> impl ExactSizeIterator<Item = Counts> + 'a {
+        self.table.windows(self.row)
+    }
+
+    /// The counts of every calendar window since its period began, in the layout's order.
+    pub fn calendars(&self) -> &'a [Counts] {
+        self.table.calendars(self.row)
+    }
+
+    /// The present period of a calendar window, `(start, end]`.
+    pub fn period(&self, calendar: usize) -> (Timestamp, Timestamp) {
+        self.table.period(calendar)
+    }
+
+    /// Whether no window holds anything.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty(self.row)
+    }
+
+    /// How long from now, in milliseconds, until `enough` holds of a window's counts if nothing more is
+    /// added: events leave with the slots that expire. At most the window's length.
+    pub fn time_until(&self, window: usize, enough: impl Fn(Counts) -> bool) -> i64 {
+        self.table.time_until(self.row, window, enough)
+    }
+
+    /// How much of `(from, to]` its series were observed, in milliseconds.
+    pub fn observed_ms(&self, from: Timestamp, to: Timestamp) -> i64 {
+        self.coverage.observed_ms(from.0, to.0)
     }
 }
 
@@ -158,18 +275,18 @@ mod tests {
         let open = Arc::new(OpenSlots::new(SECOND));
         let mut windows = Windows::new(Arc::clone(&open), START);
         let lengths: Vec<Duration> = lengths_s.iter().map(|s| Duration::from_secs(*s)).collect();
-        windows.insert(Arc::new(Layout::new(&lengths, SECOND)));
+        windows.insert(SliId(0), &Arc::new(Layout::new(&lengths, &[], SECOND)));
         (open, windows)
     }
 
     fn total(windows: &Windows, window: usize) -> f64 {
-        windows.history(SliId(0)).counts(window).total
+        windows.history(SliId(0)).unwrap().windows().nth(window).unwrap().total
     }
 
     #[test]
     fn an_event_counts_once_the_evaluation_reaches_its_time() {
         let (open, mut windows) = windows(&[60]);
-        open.batch().add(SliId(0), START.0 + 1_500, Counts::events(0.0, 1.0));
+        open.batch().add(SliId(0), START.0 + 1_500, Counts { bad: 0.0, total: 1.0 });
         windows.advance(START + SECOND);
         assert_eq!(total(&windows, 0), 0.0);
         windows.advance(START + SECOND * 2);
@@ -179,27 +296,28 @@ mod tests {
     #[test]
     fn late_far_and_unknown_are_deferred_and_counted() {
         let (open, mut windows) = windows(&[60, 3_600]);
-        let batch = open.batch();
-        batch.add(SliId(0), START.0 - 600_000, Counts::events(0.0, 1.0));
-        batch.add(SliId(0), START.0 + 120_000, Counts::events(0.0, 2.0));
-        batch.add(SliId(1), START.0 - 1_000, Counts::events(0.0, 4.0));
+        let mut batch = open.batch();
+        batch.add(SliId(0), START.0 - 600_000, Counts { bad: 0.0, total: 1.0 });
+        batch.add(SliId(0), START.0 + 120_000, Counts { bad: 0.0, total: 2.0 });
+        batch.add(SliId(1), START.0 - 1_000, Counts { bad: 0.0, total: 4.0 });
+        assert_eq!(open.deferred(), 0);
         drop(batch);
         assert_eq!(open.deferred(), 3);
         windows.advance(START + SECOND);
         assert_eq!((total(&windows, 0), total(&windows, 1)), (0.0, 1.0));
-        windows.insert(Arc::new(Layout::new(&[SECOND * 60], SECOND)));
+        windows.insert(SliId(1), &Arc::new(Layout::new(&[SECOND * 60], &[], SECOND)));
         for second in 2..=120 {
             windows.advance(START + SECOND * second);
         }
         assert_eq!((total(&windows, 0), total(&windows, 1)), (2.0, 3.0));
-        assert_eq!(windows.history(SliId(1)).lifetime().total, 4.0);
+        assert_eq!(windows.history(SliId(1)).unwrap().lifetime().total, 4.0);
         assert_eq!(open.deferred(), 0);
     }
 
     #[test]
     fn what_is_parked_counts_as_deferred() {
         let (open, mut windows) = windows(&[60]);
-        open.batch().add(SliId(0), START.0 + 60_000, Counts::events(0.0, 1.0));
+        open.batch().add(SliId(0), START.0 + 60_000, Counts { bad: 0.0, total: 1.0 });
         windows.advance(START + SECOND);
         assert_eq!(open.deferred(), 1);
         windows.advance(START + SECOND * 60);
@@ -209,24 +327,24 @@ mod tests {
     #[test]
     fn a_clock_set_back_counts_on_from_there() {
         let (open, mut windows) = windows(&[60]);
-        open.batch().add(SliId(0), START.0 + 1_000, Counts::events(0.0, 1.0));
+        open.batch().add(SliId(0), START.0 + 1_000, Counts { bad: 0.0, total: 1.0 });
         windows.advance(START + SECOND * 86_400);
         windows.set_back(START + SECOND * 10);
-        open.batch().add(SliId(0), START.0 + 11_000, Counts::events(0.0, 2.0));
+        open.batch().add(SliId(0), START.0 + 11_000, Counts { bad: 0.0, total: 2.0 });
         windows.advance(START + SECOND * 11);
         assert_eq!(total(&windows, 0), 2.0);
-        assert_eq!(windows.history(SliId(0)).lifetime().total, 3.0);
+        assert_eq!(windows.history(SliId(0)).unwrap().lifetime().total, 3.0);
     }
 
     #[test]
     fn a_batch_that_outlives_its_slots_is_still_counted_in_its_time() {
         let (open, mut windows) = windows(&[10, 3_600]);
-        let batch = open.batch();
+        let mut batch = open.batch();
         for second in 1..=100 {
             windows.advance(START + SECOND * second);
         }
-        batch.add(SliId(0), START.0 + 5_000, Counts::events(0.0, 1.0));
-        batch.add(SliId(0), START.0 + 99_000, Counts::events(0.0, 1.0));
+        batch.add(SliId(0), START.0 + 5_000, Counts { bad: 0.0, total: 1.0 });
+        batch.add(SliId(0), START.0 + 99_000, Counts { bad: 0.0, total: 1.0 });
         drop(batch);
         windows.advance(START + SECOND * 101);
         assert_eq!((total(&windows, 0), total(&windows, 1)), (1.0, 2.0));
@@ -243,7 +361,7 @@ mod tests {
                     scope.spawn(|| {
                         for n in 0..ADDS {
                             let at = clock.load(std::sync::atomic::Ordering::Relaxed) + (n as i64 % 7) * 400;
-                            open.batch().add(SliId(0), at, Counts::events(1.0, 2.0));
+                            open.batch().add(SliId(0), at, Counts { bad: 1.0, total: 2.0 });
                         }
                     })
                 })
@@ -258,7 +376,7 @@ mod tests {
                 windows.advance(now + SECOND * second);
             }
         });
-        let counted = windows.history(SliId(0)).lifetime();
+        let counted = windows.history(SliId(0)).unwrap().lifetime();
         assert_eq!((counted.bad, counted.total), (4.0 * ADDS as f64, 8.0 * ADDS as f64));
     }
 
@@ -275,7 +393,7 @@ mod tests {
             for tick in 0..500 {
                 while let Some((_, offset, events)) = arrivals.next_if(|(at, ..)| *at == tick) {
                     let at_ms = START.0 + (tick + offset) * 1_000 - 250;
-                    open.batch().add(SliId(0), at_ms, Counts::events(0.0, f64::from(events)));
+                    open.batch().add(SliId(0), at_ms, Counts { bad: 0.0, total: f64::from(events) });
                 }
                 windows.advance(START + SECOND * tick as u32);
                 for (window, length) in [(0, 30), (1, 60)] {

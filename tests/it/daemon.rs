@@ -29,7 +29,7 @@ fn the_pages_of_a_running_daemon() {
     let metrics = get("/metrics");
     assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     for line in [
-        "slo_error_budget_remaining_ratio{service=\"api\",slo=\"availability\"} 1",
+        "slo_error_budget_remaining_ratio{service=\"api\",slo=\"availability\",window=\"30d\"} 1",
         "slo_data_status{service=\"api\",slo=\"availability\",status=\"no_series\"} 1",
         "slod_slos 1",
         "# TYPE slo_events_total counter",

@@ -7,6 +7,7 @@ use slod::{
     engine,
     ingest::{self, WriteError},
     labels::Labels,
+    matching::Role,
     prompb::{self, generated::v1 as wire},
     report::{DataStatus, SloReport},
     testing::{Sent, World, parse_labels, slos},
@@ -45,7 +46,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn only(world: &mut World, now: Timestamp) -> SloReport {
-    let [slo] = <[SloReport; 1]>::try_from(world.tick(now).slos).expect("one SLO");
+    let [slo] = <[SloReport; 1]>::try_from(world.tick(now).snapshot().slos).expect("one SLO");
     slo
 }
 
@@ -241,6 +242,7 @@ fn when_too_much_waits_requests_are_turned_away() {
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
     let mut world = World::new(slos(SPEC), engine, ingest, NOW);
     world.send(&[requests("200", at(-500), 0.0)], NOW).unwrap();
+    world.tick(NOW);
     world.send(&[requests("200", at(-490), 1.0)], NOW).unwrap();
     let next = [requests("200", at(-480), 2.0)];
     assert!(matches!(world.send(&next, NOW), Err(WriteError::Busy(1, 0))));
@@ -298,11 +300,16 @@ fn groups_have_budgets_of_their_own_and_a_limit() {
             .collect();
         world.send(&samples, at(second)).unwrap();
     }
-    let report = world.tick(at(2));
-    assert_eq!(report.slos.len(), 1_000, "the limit of the test's world");
+    let report = world.tick(at(2)).snapshot();
+    assert_eq!(report.slos.len(), 1_001, "the limit of the test's world, and the roll-up");
     let route_7 = Labels::new([("route", "/7")]).unwrap();
     let found = report.slos.iter().find(|slo| slo.group == route_7).unwrap();
     assert_eq!((found.bad_events_total, found.events_total), (7.0, 7.0));
+    let all = f64::from((0..1_100).sum::<u32>());
+    let roll_up = &report.slos[0];
+    assert_eq!(roll_up.role, Role::RollUp);
+    assert_eq!((roll_up.bad_events_total, roll_up.events_total), (all, all), "also of refused groups");
+    assert!(roll_up.alerts.is_empty() && found.alerts.len() == 4);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use slod::{
     engine, ingest,
     labels::Labels,
+    matching::Role,
     slo::Slo,
     testing::{Oracle, Sent, World, slos},
     time::Timestamp,
@@ -123,7 +124,7 @@ fn check(series: &[(Vec<Step>, Vec<u32>)]) -> Result<(), TestCaseError> {
             world.send(&samples, arrival).unwrap();
             oracle.record(&samples);
         }
-        let report = world.tick(now);
+        let report = world.tick(now).snapshot();
         if now.0 % 37_000 == 0 {
             for found in &report.slos {
                 compare(&oracle, &slo, found, now, series.len() as f64)?;
@@ -141,11 +142,12 @@ fn compare(
     now: Timestamp,
     series: f64,
 ) -> Result<(), TestCaseError> {
-    let lifetime = oracle.lifetime(slo, &found.group, now);
+    let group = (found.role == Role::Group).then_some(&found.group);
+    let lifetime = oracle.lifetime(slo, group, now);
     prop_assert_eq!((found.bad_events_total, found.events_total), lifetime, "since ever, at {}", now);
     let gap = SECOND * 60 / 4;
     for (report, (length, slot)) in found.windows.iter().zip(WINDOWS) {
-        let window = |seconds: u64| oracle.window(slo, &found.group, now, SECOND * seconds as u32, gap);
+        let window = |seconds: u64| oracle.window(slo, group, now, SECOND * seconds as u32, gap);
         let (bad, total) = window(length);
         let (wide, narrow) = (window(length + slot), window(length - slot));
         let slack = |wide: f64, narrow: f64| if slot > 1 { (wide - narrow) + series } else { series };

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::wording::{burn_rate_over, instance_name, percent, time_of_day};
 use crate::{
     labels::Labels,
-    report::{DataStatus, Report, SloReport},
+    report::{DataStatus, SloReport, Snapshot},
     slo::{BurnRateAlert, SloId},
 };
 
@@ -39,7 +39,7 @@ const BUDGET_NEWS: f64 = 0.5 / BUDGET_STEPS;
 impl Changes {
     /// A line for each alert that changed its state, each data status that changed, and each budget
     /// that went into another tenth, since the last call.
-    pub fn observe(&mut self, report: &Report) -> Vec<String> {
+    pub fn observe(&mut self, report: &Snapshot) -> Vec<String> {
         let time = time_of_day(report.evaluated_at);
         let mut lines = Vec::new();
         for slo in &report.slos {
@@ -56,7 +56,7 @@ impl Changes {
 
 impl Told {
     fn nothing(slo: &SloReport) -> Self {
-        Self { status: None, alert_levels: Vec::new(), budget_remaining: slo.error_budget_remaining }
+        Self { status: None, alert_levels: Vec::new(), budget_remaining: slo.budget().remaining }
     }
 
     fn observe(&mut self, slo: &SloReport) -> Vec<String> {
@@ -73,7 +73,7 @@ impl Told {
         match before {
             Some(before) if before == slo.status => None,
             Some(before) => Some(format!("data: {} → {after}", before.name())),
-            None => Some(format!("data: {after} (budget {})", percent(slo.error_budget_remaining))),
+            None => Some(format!("data: {after} (budget {})", percent(slo.budget().remaining))),
         }
     }
 
@@ -81,7 +81,7 @@ impl Told {
         self.alert_levels.resize(slo.alerts.len(), 0);
         let mut changes = Vec::new();
         for ((before, alert), report) in self.alert_levels.iter_mut().zip(&slo.slo.alerts).zip(&slo.alerts) {
-            let after = report.state.level();
+            let after = report.level;
             if *before != after {
                 changes.push(alert_change(slo, alert, *before, after));
                 *before = after;
@@ -91,7 +91,7 @@ impl Told {
     }
 
     fn budget_change(&mut self, slo: &SloReport) -> Option<String> {
-        let (before, after) = (self.budget_remaining, slo.error_budget_remaining);
+        let (before, after) = (self.budget_remaining, slo.budget().remaining);
         let step = |budget: f64| (budget * BUDGET_STEPS).floor();
         if step(before) == step(after) || (before - after).abs() < BUDGET_NEWS {
             return None;
@@ -109,7 +109,7 @@ fn alert_change(slo: &SloReport, alert: &BurnRateAlert, before: u8, after: u8) -
         if (before, after) == (FIRING, INACTIVE) { "resolved" } else { state_name(after) },
         burn_rate_over(slo, alert.long),
         burn_rate_over(slo, alert.short),
-        percent(slo.error_budget_remaining),
+        percent(slo.budget().remaining),
     )
 }
 
@@ -124,15 +124,9 @@ fn state_name(level: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        alert::AlertState,
-        cli::demo::fixture::{AT, report, slo},
-        time::Timestamp,
-    };
+    use crate::cli::demo::fixture::{report, slo};
 
-    const RAISED: AlertState = AlertState::Firing { since: AT, held_at: AT };
-
-    fn one(budget: f64, state: AlertState) -> Report {
+    fn one(budget: f64, state: u8) -> Snapshot {
         report(vec![slo("availability", "", budget, [88.0, 23.1], state)])
     }
 
@@ -140,29 +134,24 @@ mod tests {
     fn an_alert_is_told_when_its_state_changes() {
         let mut changes = Changes::default();
         let mut tell = |state| changes.observe(&one(0.612, state));
-        assert_eq!(tell(AlertState::Inactive), ["22:13:20Z shop/availability data: ok (budget 61.2%)"]);
+        assert_eq!(tell(INACTIVE), ["22:13:20Z shop/availability data: ok (budget 61.2%)"]);
         assert_eq!(
-            tell(RAISED),
+            tell(FIRING),
             [
                 "22:13:20Z shop/availability page: inactive → firing (burn 23.1× over 1m, 88.0× over 5s; budget 61.2%)"
             ]
         );
-        assert_eq!(tell(RAISED), [""; 0]);
-        let moved_on = AlertState::Firing { since: AT, held_at: Timestamp(AT.0 + 1_000) };
-        assert_eq!(tell(moved_on), [""; 0]);
-        assert!(tell(AlertState::Inactive)[0].contains("page: firing → resolved (burn"));
-        assert!(
-            tell(AlertState::Pending { since: AT, held_at: AT })[0]
-                .contains("page: inactive → pending (burn")
-        );
-        assert!(tell(AlertState::Inactive)[0].contains("page: pending → inactive (burn"));
+        assert_eq!(tell(FIRING), [""; 0]);
+        assert!(tell(INACTIVE)[0].contains("page: firing → resolved (burn"));
+        assert!(tell(PENDING)[0].contains("page: inactive → pending (burn"));
+        assert!(tell(INACTIVE)[0].contains("page: pending → inactive (burn"));
     }
 
     #[test]
     fn the_data_status_is_told_when_it_changes() {
         let mut changes = Changes::default();
-        changes.observe(&one(1.0, AlertState::Inactive));
-        let mut silent = one(1.0, AlertState::Inactive);
+        changes.observe(&one(1.0, INACTIVE));
+        let mut silent = one(1.0, INACTIVE);
         silent.slos[0].status = DataStatus::SenderDown;
         assert_eq!(changes.observe(&silent), ["22:13:20Z shop/availability data: ok → sender_down"]);
         assert_eq!(changes.observe(&silent), [""; 0]);
@@ -171,8 +160,8 @@ mod tests {
     #[test]
     fn a_budget_is_told_by_tenths_and_does_not_chatter() {
         let mut changes = Changes::default();
-        changes.observe(&one(0.98, AlertState::Inactive));
-        let mut tell = |budget| changes.observe(&one(budget, AlertState::Inactive));
+        changes.observe(&one(0.98, INACTIVE));
+        let mut tell = |budget| changes.observe(&one(budget, INACTIVE));
         assert_eq!(tell(0.91), [""; 0]);
         assert_eq!(tell(0.899), ["22:13:20Z shop/availability budget: 98.0% → 89.9%"]);
         assert_eq!(tell(0.901), [""; 0]);
@@ -184,11 +173,11 @@ mod tests {
     fn groups_are_told_apart() {
         let mut changes = Changes::default();
         let both = |state| {
-            let quiet = slo("availability", "/login", 1.0, [0.0, 0.0], AlertState::Inactive);
+            let quiet = slo("availability", "/login", 1.0, [0.0, 0.0], INACTIVE);
             report(vec![slo("availability", "/checkout", 1.0, [9.0, 9.0], state), quiet])
         };
-        assert_eq!(changes.observe(&both(AlertState::Inactive)).len(), 2);
-        let lines = changes.observe(&both(RAISED));
+        assert_eq!(changes.observe(&both(INACTIVE)).len(), 2);
+        let lines = changes.observe(&both(FIRING));
         assert_eq!(lines.len(), 1);
         assert!(lines[0].starts_with("22:13:20Z shop/availability route=/checkout page: "), "{lines:?}");
     }

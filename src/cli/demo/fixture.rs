@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
-    alert::AlertState,
     labels::Labels,
-    report::{AlertReport, DataStatus, Report, SloReport, WindowReport},
-    slo::{BurnRateAlert, Indicator, Objective, Slo, SloId, Target, WORKBOOK_WINDOWS},
+    matching::Role,
+    report::{AlertReport, BudgetReport, DataStatus, SloReport, Snapshot, WindowReport},
+    slo::{BurnRateAlert, Indicator, Objective, Slo, SloId, Target, TimeWindow, WORKBOOK_WINDOWS},
     time::Timestamp,
 };
 
@@ -17,31 +17,29 @@ const PERIOD: Duration = Duration::from_secs(3_600);
 const SHORT: Duration = Duration::from_secs(5);
 const LONG: Duration = Duration::from_secs(60);
 
-pub(super) fn report(slos: Vec<SloReport>) -> Report {
-    Report { evaluated_at: AT, slos }
+pub(super) fn report(slos: Vec<SloReport>) -> Snapshot {
+    Snapshot { evaluated_at: AT, slos }
 }
 
 /// An instance with one page over 1m and 5s; `burn_rates` are short and long, an empty route means none.
-pub(super) fn slo(
-    name: &str,
-    route: &str,
-    budget: f64,
-    burn_rates: [f64; 2],
-    state: AlertState,
-) -> SloReport {
+pub(super) fn slo(name: &str, route: &str, budget: f64, burn_rates: [f64; 2], level: u8) -> SloReport {
     SloReport {
         slo: Arc::new(spec(name)),
         group: Labels::new([("route", route)]).unwrap(),
+        role: Role::Whole,
         status: DataStatus::Ok,
         windows: vec![window(SHORT, burn_rates[0]), window(LONG, burn_rates[1]), window(PERIOD, 1.0)],
         events_total: 1_000.0,
         bad_events_total: 1.0,
-        error_budget_remaining: budget,
-        time_to_exhaustion: None,
-        time_to_recovery: Duration::ZERO,
-        coverage: 1.0,
+        budgets: vec![BudgetReport {
+            window: TimeWindow::Rolling(PERIOD),
+            remaining: budget,
+            coverage: 1.0,
+            time_to_exhaustion: None,
+            time_to_recovery: Duration::ZERO,
+        }],
         last_sample: Some(AT),
-        alerts: vec![AlertReport { condition: state.level() > 0, state }],
+        alerts: vec![AlertReport { condition: level > 0, level }],
     }
 }
 
@@ -63,5 +61,6 @@ fn spec(name: &str) -> Slo {
 }
 
 fn window(window: Duration, burn_rate: f64) -> WindowReport {
+    let window = TimeWindow::Rolling(window);
     WindowReport { window, events: 100.0, bad_events: 1.0, error_ratio: 0.01, burn_rate }
 }

@@ -7,7 +7,7 @@ use crossterm::style::{Color, Stylize};
 
 use super::wording::{burn_rate, instance_name, percent, target_percent, time_of_day};
 use crate::{
-    report::{DataStatus, Report, SloReport},
+    report::{DataStatus, SloReport, Snapshot},
     slo::BurnRateAlert,
     time::format_duration,
 };
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// The latest evaluation.
-    pub report: &'a Report,
+    pub report: &'a Snapshot,
     /// What the simulated service does.
     pub phase: &'a str,
     /// How the sender fares.
@@ -94,12 +94,12 @@ fn columns(slos: &[SloReport]) -> Vec<Column> {
         column("TARGET", true, |slo| Cell::plain(target_percent(slo.slo.objective.target.ratio()))),
         column("STATE", false, state),
         column("LEFT", true, |slo| Cell {
-            text: percent(slo.error_budget_remaining),
-            mood: budget_mood(slo.error_budget_remaining),
+            text: percent(slo.budget().remaining),
+            mood: budget_mood(slo.budget().remaining),
         }),
         column("BUDGET", false, |slo| Cell {
-            text: bar(slo.error_budget_remaining),
-            mood: budget_mood(slo.error_budget_remaining),
+            text: bar(slo.budget().remaining),
+            mood: budget_mood(slo.budget().remaining),
         }),
         column("BURN SHORT", true, |slo| burn(slo, |alert| alert.short)),
         column("BURN LONG", true, |slo| burn(slo, |alert| alert.long)),
@@ -147,8 +147,8 @@ fn line(columns: &[Column], cell: impl Fn(&Column) -> String) -> String {
 fn state(slo: &SloReport) -> Cell {
     let alerts = slo.slo.alerts.iter().zip(&slo.alerts);
     // `rev` because the last of equals wins, and specs name the most urgent first.
-    let worst = alerts.rev().max_by_key(|(_, report)| report.state.level());
-    let (severity, level) = worst.map_or(("", 0), |(alert, r)| (alert.severity.as_str(), r.state.level()));
+    let worst = alerts.rev().max_by_key(|(_, report)| report.level);
+    let (severity, level) = worst.map_or(("", 0), |(alert, r)| (alert.severity.as_str(), r.level));
     match level {
         0 if slo.status.is_blind() || slo.status == DataStatus::NoSeries => {
             Cell { text: "unknown".to_owned(), mood: Mood::Warning }
@@ -170,7 +170,7 @@ fn burn(slo: &SloReport, window: fn(&BurnRateAlert) -> std::time::Duration) -> C
         return Cell::plain(String::new());
     };
     let window = window(alert);
-    let is_above = slo.windows.iter().any(|w| w.window == window && w.burn_rate > alert.factor);
+    let is_above = slo.window(window).is_some_and(|report| report.burn_rate > alert.factor);
     let mood = if is_above { Mood::Bad } else { Mood::Plain };
     Cell { text: format!("{} {}", burn_rate(slo, window), format_duration(window)), mood }
 }
@@ -230,27 +230,17 @@ impl Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        alert::AlertState,
-        cli::demo::fixture::{AT, report, slo},
-    };
+    use crate::cli::demo::fixture::{report, slo};
 
-    fn firing() -> AlertState {
-        AlertState::Firing { since: AT, held_at: AT }
-    }
-
-    fn three() -> Report {
+    fn three() -> Snapshot {
         report(vec![
-            slo("availability", "", 0.953, [0.1, 0.05], AlertState::Inactive),
-            slo("route-availability", "/checkout", 0.312, [19.6, 23.1], firing()),
-            SloReport {
-                status: DataStatus::SenderDown,
-                ..slo("latency", "", -0.25, [0.0, 4.0], AlertState::Pending { since: AT, held_at: AT })
-            },
+            slo("availability", "", 0.953, [0.1, 0.05], 0),
+            slo("route-availability", "/checkout", 0.312, [19.6, 23.1], 2),
+            SloReport { status: DataStatus::SenderDown, ..slo("latency", "", -0.25, [0.0, 4.0], 1) },
         ])
     }
 
-    fn text(report: &Report, width: usize) -> String {
+    fn text(report: &Snapshot, width: usize) -> String {
         let urls = ["http://127.0.0.1:9099/metrics  what Prometheus reads".to_owned()];
         let view = View { report, phase: "healthy", sender: "sent 5 samples in 1 requests", urls: &urls };
         render(&view, width, Colors::Off)
@@ -283,10 +273,7 @@ Ctrl-C ends the demonstration.
 
     #[test]
     fn no_series_is_not_called_ok() {
-        let blind = SloReport {
-            status: DataStatus::NoSeries,
-            ..slo("availability", "", 1.0, [0.0, 0.0], AlertState::Inactive)
-        };
+        let blind = SloReport { status: DataStatus::NoSeries, ..slo("availability", "", 1.0, [0.0, 0.0], 0) };
         let text = text(&report(vec![blind]), 140);
         assert!(text.contains("unknown") && text.contains("no_series"), "{text}");
     }
@@ -304,7 +291,7 @@ Ctrl-C ends the demonstration.
 
     #[test]
     fn an_empty_report_is_a_header_without_a_time() {
-        let text = text(&Report::default(), 80);
+        let text = text(&Snapshot::default(), 80);
         assert!(text.starts_with("slod demo  not evaluated yet  healthy\n\nSLO  TARGET  STATE"), "{text}");
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn target_percent(ratio: f64) -> String {
 
 /// `23.1×`, or `?` for a window that the report does not have.
 pub(super) fn burn_rate(slo: &SloReport, window: Duration) -> String {
-    let found = slo.windows.iter().find(|report| report.window == window);
+    let found = slo.window(window);
     found.map_or("?".to_owned(), |report| format!("{:.1}×", report.burn_rate))
 }
 

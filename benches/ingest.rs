@@ -1,24 +1,21 @@
-//! The streaming path in process: adds to windows, a tick over many SLOs, and whole write requests.
+//! Whole write requests in process, every series routed to an SLI.
 //!
 //! `cargo bench` measures; `cargo bench -- --test` runs each once, so that they keep working.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
 
-use std::{cell::RefCell, hint::black_box, sync::Arc, time::Duration};
+use std::{cell::RefCell, time::Duration};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slod::{
     engine, ingest,
     labels::Labels,
-    slo::workbook_alerts,
     testing::{Sent, World, encode, slos},
     time::Timestamp,
-    window::{Counts, Layout, OpenSlots, SliId, Windows},
 };
 
 const NOW: Timestamp = Timestamp(1_700_006_400_000);
 const SECOND: Duration = Duration::from_secs(1);
-const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 const SPEC: &str = r#"
 apiVersion: slod.dev/v1
@@ -30,18 +27,6 @@ spec:
     query: sum by (route) (rate(http_requests_total{code!~"5.."}[5m])) / sum by (route) (rate(http_requests_total[5m]))
   objective: {target: 99.9, window: 30d}
 "#;
-
-fn window_add(c: &mut Criterion) {
-    let open = Arc::new(OpenSlots::new(SECOND));
-    let mut windows = Windows::new(Arc::clone(&open), NOW);
-    let lengths: Vec<Duration> =
-        workbook_alerts(MONTH).iter().flat_map(|alert| [alert.short, alert.long]).chain([MONTH]).collect();
-    windows.insert(Arc::new(Layout::new(&lengths, SECOND)));
-    c.bench_function("window/add", |b| {
-        let batch = open.batch();
-        b.iter(|| batch.add(black_box(SliId(0)), black_box(NOW.0 + 1_500), Counts::events(1.0, 2.0)));
-    });
-}
 
 /// A world in which every one of `slis` groups has two series and an hour of history.
 fn world(slis: usize) -> (World, Timestamp) {
@@ -76,22 +61,6 @@ fn bodies(slis: usize, at: Timestamp, value: f64) -> Vec<Vec<u8>> {
     samples.chunks(2_000).map(encode).collect()
 }
 
-fn tick(c: &mut Criterion) {
-    let mut group = c.benchmark_group("tick");
-    group.sample_size(10);
-    for slis in [1_000, 10_000] {
-        let (mut world, mut now) = world(slis);
-        group.throughput(Throughput::Elements(slis as u64));
-        group.bench_function(BenchmarkId::from_parameter(slis), |b| {
-            b.iter(|| {
-                now = now + SECOND;
-                black_box(world.tick(now));
-            });
-        });
-    }
-    group.finish();
-}
-
 fn ingest_v1(c: &mut Criterion) {
     let mut group = c.benchmark_group("ingest/v1");
     for series in [10_000, 100_000] {
@@ -120,5 +89,5 @@ fn ingest_v1(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, window_add, tick, ingest_v1);
+criterion_group!(benches, ingest_v1);
 criterion_main!(benches);

@@ -1,0 +1,298 @@
+//! One instance from tick to tick: what is remembered of it, and how it is judged.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    alert::{AlertState, Condition},
+    burn_rate,
+    matching::{Instance, Presence, Role},
+    report::{AlertReport, Budget, BudgetShape, Columns, DataStatus, Rule, Shape},
+    slo::Target,
+    time::{Timestamp, millis},
+    window::{Counts, History},
+};
+
+/// An instance and what is remembered of it.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) instance: Arc<Instance>,
+    pub(super) shape: Arc<Shape>,
+    target: Target,
+    /// The largest lifetime counts so far. `count - bucket` can fall for a moment; a counter must not.
+    published: Counts,
+    alerts: Box<[AlertState]>,
+    /// Whether all alerts are inactive.
+    is_quiet: bool,
+    /// By budget: when an overspent one is positive again.
+    recoveries: Box<[Option<Timestamp>]>,
+}
+
+/// What a tick knows about the world.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// The event time evaluated.
+    pub(super) at: Timestamp,
+    /// The clock's time.
+    pub(super) now: Timestamp,
+    pub(super) ticks: u64,
+    pub(super) sender_is_down: bool,
+    pub(super) stale_after: Duration,
+}
+
+/// What the engine is told of an instance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verdict {
+    /// Its bad events are below zero or above all events.
+    pub(super) is_inconsistent: bool,
+    /// It is a group, and none of its windows holds anything of it.
+    pub(super) is_idle: bool,
+}
+
+/// Whether and until when its series are seen.
+#[derive(Clone, Copy, Debug)]
+struct Sight {
+    last_sample: Option<Timestamp>,
+    is_live: bool,
+    until: Timestamp,
+}
+
+/// What a budget was spent on, and how far its period has come.
+#[derive(Clone, Copy, Debug)]
+struct Period {
+    window: usize,
+    start: Timestamp,
+    end: Timestamp,
+    is_calendar: bool,
+}
+
+// The walk through the slots of an overspent budget is taken every so many ticks.
+const RECOVERY_TICKS: u64 = 16;
+
+// Conditions are worked out exactly only for what is not far from the factor. Wide enough for rounding.
+const NEARLY: f64 = 1.0 - 1e-9;
+
+// === impl Judged ===
+
+impl Judged {
+    pub(super) fn new(instance: Arc<Instance>, shape: Arc<Shape>) -> Self {
+        Self {
+            target: instance.slo.objective.target,
+            published: Counts::ZERO,
+            alerts: vec![AlertState::default(); shape.rules.len()].into(),
+            is_quiet: true,
+            recoveries: vec![None; shape.budgets.len()].into(),
+            instance,
+            shape,
+        }
+    }
+
+    pub(super) fn judge(
+        &mut self,
+        history: History<'_>,
+        presence: &Presence,
+        moment: Moment,
+        columns: Columns<'_>,
+    ) -> Verdict {
+        let Columns { row, counts, budgets, alerts } = columns;
+        let rolling = history.windows();
+        let (of_rolling, of_calendars) = counts.split_at_mut(rolling.len());
+        of_rolling.iter_mut().zip(rolling).for_each(|(column, counts)| *column = counts);
+        of_calendars.copy_from_slice(history.calendars());
+
+        let sight = Sight::new(presence, moment);
+        row.last_sample = sight.last_sample;
+        row.status = sight.status(presence, counts[self.shape.recent].total, moment);
+        row.lifetime = self.publish(history.lifetime());
+        for (number, budget) in budgets.iter_mut().enumerate() {
+            *budget = self.budget(number, history, counts, sight, moment);
+        }
+        self.step_alerts(counts, row.status, sight, moment, alerts);
+
+        let period = counts[self.shape.budgets[0].window()];
+        Verdict {
+            is_inconsistent: burn_rate::is_inconsistent(period.bad, period.total),
+            is_idle: !sight.is_live && self.is_idle(history, sight, moment),
+        }
+    }
+
+    fn publish(&mut self, lifetime: Counts) -> Counts {
+        self.published.bad = self.published.bad.max(lifetime.bad);
+        self.published.total = self.published.total.max(lifetime.total);
+        self.published
+    }
+
+    fn is_idle(&self, history: History<'_>, sight: Sight, moment: Moment) -> bool {
+        let longest_ms = self.instance.layout.longest_ms();
+        let is_silent = sight.last_sample.is_some_and(|last| moment.at.0 - last.0 > longest_ms);
+        self.instance.role == Role::Group && is_silent && history.is_empty()
+    }
+
+    // --- budgets ---
+
+    fn budget(
+        &mut self,
+        number: usize,
+        history: History<'_>,
+        counts: &[Counts],
+        sight: Sight,
+        moment: Moment,
+    ) -> Budget {
+        let period = Period::new(self.shape.budgets[number], history, moment.at);
+        let spent = self.burn_rate(counts[period.window]) * period.passed(moment.at);
+        let remaining = 1.0 - spent;
+        let trend = self.burn_rate(counts[self.shape.trend]);
+        let exhaustion_s = burn_rate::time_to_exhaustion(remaining, trend, period.length_s());
+        let lasts = period.is_calendar && exhaustion_s >= period.left_s(moment.at);
+        let observed_ms = history.observed_ms(period.start, sight.until) as f64;
+        let seen_ms = (moment.at.0 - period.start.0).max(1) as f64;
+        Budget {
+            remaining,
+            coverage: (observed_ms / seen_ms).clamp(0.0, 1.0),
+            exhaustion_s: if lasts { f64::INFINITY } else { exhaustion_s },
+            recovery_s: self.recovery_s(number, period, remaining, history, counts, moment),
+        }
+    }
+
+    fn recovery_s(
+        &mut self,
+        number: usize,
+        period: Period,
+        remaining: f64,
+        history: History<'_>,
+        counts: &[Counts],
+        moment: Moment,
+    ) -> f64 {
+        if remaining >= 0.0 {
+            self.recoveries[number] = None;
+            return 0.0;
+        }
+        if period.is_calendar {
+            return period.left_s(moment.at);
+        }
+        let is_due = (moment.ticks + u64::from(self.instance.sli.0)).is_multiple_of(RECOVERY_TICKS);
+        let recovery = match self.recoveries[number].filter(|recovery| !is_due && *recovery > moment.at) {
+            Some(known) => known,
+            None => {
+                let allowed = counts[period.window].total * self.target.budget_ratio();
+                let wait_ms = history.time_until(period.window, |left| left.bad <= allowed);
+                Timestamp(moment.at.0 + wait_ms)
+            }
+        };
+        self.recoveries[number] = Some(recovery);
+        (recovery.0 - moment.at.0) as f64 / 1_000.0
+    }
+
+    fn burn_rate(&self, counts: Counts) -> f64 {
+        burn_rate::burn_rate(burn_rate::error_ratio(counts.bad, counts.total), self.target)
+    }
+
+    // --- alerts ---
+
+    fn step_alerts(
+        &mut self,
+        counts: &[Counts],
+        status: DataStatus,
+        sight: Sight,
+        moment: Moment,
+        alerts: &mut [AlertReport],
+    ) {
+        let mut holds_any = false;
+        for (alert, rule) in alerts.iter_mut().zip(&self.shape.rules) {
+            let condition = self.holds(rule, counts);
+            *alert = AlertReport { condition, level: 0 };
+            holds_any |= condition;
+        }
+        // What does not burn and did not stays as it is, whatever is known of the data.
+        if holds_any || !self.is_quiet {
+            self.move_alerts(status, sight, moment, alerts);
+        }
+    }
+
+    fn move_alerts(&mut self, status: DataStatus, sight: Sight, moment: Moment, alerts: &mut [AlertReport]) {
+        self.is_quiet = true;
+        let states = self.alerts.iter_mut().zip(&self.instance.slo.alerts);
+        for ((state, alert), report) in states.zip(alerts) {
+            // A short window without any sample is not quiet but empty.
+            let is_unseen = sight.last_sample.is_none_or(|last| last <= moment.at - alert.short);
+            let condition = match (status.is_blind() || is_unseen, report.condition) {
+                (true, _) => Condition::Unknown,
+                (false, true) => Condition::Holds,
+                (false, false) => Condition::Clear,
+            };
+            *state = state.next(condition, alert, moment.at, moment.stale_after);
+            report.level = state.level();
+            self.is_quiet &= report.level == 0;
+        }
+    }
+
+    /// SRE workbook, chapter 5: both windows strictly above the factor; and enough bad events to mean it.
+    fn holds(&self, rule: &Rule, counts: &[Counts]) -> bool {
+        let (short, long) = (counts[rule.short], counts[rule.long]);
+        // Divisions only for what comes near: of most SLOs nothing does.
+        let nearly = rule.factor * self.target.budget_ratio() * NEARLY;
+        long.bad >= rule.min_bad_events
+            && long.bad >= nearly * long.total
+            && short.bad >= nearly * short.total
+            && self.burn_rate(long) > rule.factor
+            && self.burn_rate(short) > rule.factor
+    }
+}
+
+// === impl Sight ===
+
+impl Sight {
+    fn new(presence: &Presence, moment: Moment) -> Self {
+        let last_sample = presence.last_sample();
+        let stale_after_ms = millis(moment.stale_after);
+        let is_recent = last_sample.is_some_and(|last| moment.at.0 - last.0 <= stale_after_ms);
+        let is_live = is_recent && presence.live_series() > 0;
+        // The time since the last sample counts as observed while the next one is not overdue.
+        let until = if is_live { moment.at } else { last_sample.unwrap_or(moment.at).min(moment.at) };
+        Self { last_sample, is_live, until }
+    }
+
+    fn status(self, presence: &Presence, recent_events: f64, moment: Moment) -> DataStatus {
+        if moment.sender_is_down {
+            DataStatus::SenderDown
+        } else if self.last_sample.is_none() {
+            DataStatus::NoSeries
+        } else if presence.is_catching_up(moment.now) {
+            DataStatus::CatchingUp
+        } else if !self.is_live {
+            DataStatus::Stale
+        } else if recent_events <= 0.0 {
+            DataStatus::NoTraffic
+        } else {
+            DataStatus::Ok
+        }
+    }
+}
+
+// === impl Period ===
+
+impl Period {
+    fn new(shape: BudgetShape, history: History<'_>, at: Timestamp) -> Self {
+        match shape {
+            BudgetShape::Rolling { window, length_ms } => {
+                Self { window, start: Timestamp(at.0 - length_ms), end: at, is_calendar: false }
+            }
+            BudgetShape::Calendar { window, calendar } => {
+                let (start, end) = history.period(calendar);
+                Self { window, start, end, is_calendar: true }
+            }
+        }
+    }
+
+    fn length_s(self) -> f64 {
+        (self.end.0 - self.start.0) as f64 / 1_000.0
+    }
+
+    fn left_s(self, at: Timestamp) -> f64 {
+        (self.end.0 - at.0) as f64 / 1_000.0
+    }
+
+    /// The part of it that has passed: all of a rolling one.
+    fn passed(self, at: Timestamp) -> f64 {
+        if self.is_calendar { (at.0 - self.start.0) as f64 / (self.end.0 - self.start.0) as f64 } else { 1.0 }
+    }
+}

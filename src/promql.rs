@@ -1,8 +1,8 @@
 //! PromQL, as far as it says which counters to add up.
 //!
 //! A query of an SLO is read with the parser of the `promql-parser` crate and lowered to sums of
-//! counters and ratios of two sums. What a streaming evaluator cannot answer is refused with a
-//! position, the reason and the way out. This module does not know what an SLO is.
+//! counters and ratios of two sums; a gauge is a lone selector. What a streaming evaluator cannot
+//! answer is refused with a position, the reason and the way out. This module does not know what an SLO is.
 //!
 //! Invariant: a lowered query means what Prometheus would compute for it, up to the window: slod
 //! brings its own windows, so a range is only checked for being the same everywhere.
@@ -96,10 +96,28 @@ pub struct Error {
 /// # Errors
 /// When the text is no PromQL, or not of the accepted subset.
 pub fn lower(text: &str) -> Result<Lowered, Error> {
+    parse(text, lower_query)
+}
+
+/// Parses a selector that stands alone, as for a gauge.
+///
+/// ```
+/// # use slod::promql::selector;
+/// assert_eq!(selector(r#"queue_length{job="mail"}"#)?.to_string(), r#"queue_length{job="mail"}"#);
+/// assert_eq!(selector("queue_length[5m]").unwrap_err().offset, "queue_length".len());
+/// # Ok::<(), slod::promql::Error>(())
+/// ```
+///
+/// # Errors
+/// When the text is no PromQL, or more than a selector that names a metric.
+pub fn selector(text: &str) -> Result<Selector, Error> {
+    parse(text, lower_lone_selector)
+}
+
+fn parse<T>(text: &str, lower: impl Fn(&Expr) -> Result<T, Refused<'_>>) -> Result<T, Error> {
     let tokens = Tokens::lex(text)?;
     let root = parser::parse(text).map_err(|message| tokens.syntax_error(&message))?;
-    lower_query(&root)
-        .map_err(|refused| Error { offset: tokens.locate(&root, &refused), message: refused.message })
+    lower(&root).map_err(|refused| Error { offset: tokens.locate(&root, &refused), message: refused.message })
 }
 
 /// A node of the syntax tree that cannot be lowered. It learns its position only when reported.
@@ -237,6 +255,18 @@ fn nonzero_range<'e>(expr: &'e Expr, matrix: &MatrixSelector) -> Result<Duration
     Ok(matrix.range)
 }
 
+fn lower_lone_selector(expr: &Expr) -> Result<Selector, Refused<'_>> {
+    let expr = without_parentheses(expr);
+    match expr {
+        Expr::VectorSelector(vector) => lower_selector(expr, vector),
+        Expr::MatrixSelector(_) => {
+            let message = "a range is not supported here: every sample counts by itself; remove it";
+            refuse_at(expr, Spot::Token(T_LEFT_BRACKET), message)
+        }
+        _ => refuse(expr, "only a selector is supported here, such as queue_length{job=\"mail\"}"),
+    }
+}
+
 fn lower_selector<'e>(expr: &'e Expr, vector: &VectorSelector) -> Result<Selector, Refused<'e>> {
     if vector.offset.is_some() {
         let message = "offset is not supported: slod counts samples as they arrive; remove it";
@@ -257,7 +287,7 @@ fn lower_selector<'e>(expr: &'e Expr, vector: &VectorSelector) -> Result<Selecto
     // Stable: the conditions on the name first, the others as written.
     matchers.sort_by_key(|matcher| matcher.name() != METRIC_NAME);
     if !matchers.iter().any(|matcher| matcher.name() == METRIC_NAME && !matcher.matches("")) {
-        return refuse(expr, "a selector without a metric name would match every metric; name the counter");
+        return refuse(expr, "a selector without a metric name would match every metric; name one");
     }
     Ok(Selector { matchers })
 }

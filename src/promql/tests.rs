@@ -65,13 +65,51 @@ fn or_zero_is_no_op() {
     check("sum(rate(a[5m]) or vector(0))", "+1*a");
 }
 
+#[test]
+fn lone_selectors() {
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(selector(text).map(|selector| selector.to_string()).as_deref(), Ok(expected));
+    }
+    check("a", "a");
+    check(r#"((a{b!="c"}))"#, r#"a{b!="c"}"#);
+    check(r#"{__name__=~"a|b",c="d"}"#, r#"{__name__=~"a|b",c="d"}"#);
+}
+
+#[test]
+fn refused_as_lone_selectors() {
+    #[track_caller]
+    fn check(marked: &str, expected: &str) {
+        check_marked(marked, selector(&marked.replace('‸', "")).err(), expected);
+    }
+    check("a‸[5m]", "a range is not supported here");
+    check("a{b=\"[\"}‸[5m] offset 1h", "a range is not supported here");
+    check("a ‸offset 1h", "offset is not supported");
+    check("a ‸@ 1609746000", "@ is not supported");
+    check("‸{job=\"a\"}", "without a metric name would match every metric; name one");
+    check("‸avg(a)", "only a selector");
+    check("‸rate(a[5m])", "only a selector");
+    check("a ‸> 5", "only a selector");
+    check("a ‸or vector(0)", "only a selector");
+    check("a‸[5m:1m]", "only a selector");
+    check("‸-a", "only a selector");
+    check("‸5", "only a selector");
+    check("‸", "query is empty");
+    check("a{b=\"c\"‸", "unexpected end of input inside braces");
+}
+
 /// The mark `‸` stands in front of the refused token.
 #[track_caller]
 fn check_refused(marked: &str, expected: &str) {
+    check_marked(marked, lower(&marked.replace('‸', "")).err(), expected);
+}
+
+#[track_caller]
+fn check_marked(marked: &str, error: Option<Error>, expected: &str) {
     let query = marked.replace('‸', "");
-    let error = lower(&query).expect_err(&query);
+    let error = error.expect(&query);
     let offset = marked.find('‸').expect("the test marks a position");
-    let mut found = query.clone();
+    let mut found = query;
     found.insert(error.offset, '‸');
     assert!(error.message.contains(expected), "{marked}\n{error}");
     assert_eq!(error.offset, offset, "found {found}: {error}");

@@ -163,7 +163,8 @@ impl<'t> Tokens<'t> {
 /// it does not refuse for the same reason. What is not closed is missed at the end.
 fn lexer_error(text: &str, message: String) -> Error {
     let differs = |end: &usize| parser::lexer(&text[..*end]).err().as_ref() != Some(&message);
-    let offset = if text.len() > LEXER_ERROR_SEARCH_BYTES_MAX || message.starts_with("unclosed") {
+    let is_at_end = ["unclosed", "unexpected end"].iter().any(|start| message.starts_with(start));
+    let offset = if text.len() > LEXER_ERROR_SEARCH_BYTES_MAX || is_at_end {
         text.trim_end().len()
     } else {
         text.char_indices().map(|(start, _)| start).rev().find(differs).unwrap_or(0)

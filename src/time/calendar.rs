@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use jiff::{
     ToSpan, Zoned,
     civil::{Date, Weekday},
-    tz::TimeZone,
+    tz::{self, TimeZone},
 };
 
 use super::Timestamp;
@@ -41,6 +41,11 @@ pub enum CalendarUnit {
 #[error("unknown time zone {0:?}; write a name of the IANA database, such as Europe/Berlin or UTC")]
 pub struct UnknownTimeZone(pub String);
 
+/// The IANA names of all time zones.
+pub fn time_zone_names() -> impl Iterator<Item = String> {
+    tz::db().available().map(|name| name.as_str().to_owned())
+}
+
 // === impl Calendar ===
 
 impl Calendar {
@@ -49,7 +54,8 @@ impl Calendar {
     /// # Errors
     /// When there is no such zone.
     pub fn new(unit: CalendarUnit, zone: &str) -> Result<Self, UnknownTimeZone> {
-        let zone = TimeZone::get(zone).map_err(|_| UnknownTimeZone(zone.to_owned()))?;
+        let found = TimeZone::get(zone).ok().filter(|zone| !zone.is_unknown());
+        let zone = found.ok_or_else(|| UnknownTimeZone(zone.to_owned()))?;
         Ok(Self { unit, zone })
     }
 
@@ -77,7 +83,10 @@ impl Calendar {
         let inside = jiff::Timestamp::from_millisecond(at.0.saturating_sub(1)).unwrap_or_default();
         let day = Zoned::new(inside, self.zone.clone()).date();
         let first = self.unit.first_day(day);
-        (self.midnight(first), self.midnight(self.unit.next(first)))
+        let next = self.unit.next(first);
+        let (start, end) = (self.midnight(first), self.midnight(next));
+        // Clocks that go back over midnight show a date again whose end they have passed.
+        if at > end { (end, self.midnight(self.unit.next(next))) } else { (start, end) }
     }
 
     /// The first moment of a day. Where clocks skip midnight, the day begins later.
@@ -128,9 +137,9 @@ impl CalendarUnit {
         let months_into_quarter = (day.month() - 1) % 3;
         match self {
             Self::Day => day,
-            Self::Week => day - i64::from(day.weekday().since(Weekday::Monday)).days(),
+            Self::Week => day.saturating_sub(i64::from(day.weekday().since(Weekday::Monday)).days()),
             Self::Month => first_of_month,
-            Self::Quarter => first_of_month - i64::from(months_into_quarter).months(),
+            Self::Quarter => first_of_month.saturating_sub(i64::from(months_into_quarter).months()),
             Self::Year => day.first_of_year(),
         }
     }
@@ -146,3 +155,6 @@ impl CalendarUnit {
         first.saturating_add(one)
     }
 }
+
+#[cfg(test)]
+mod tests;

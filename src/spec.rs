@@ -16,7 +16,9 @@ mod diagnostic;
 mod native;
 mod query;
 mod reader;
+mod slices;
 mod sloth;
+mod windows;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};

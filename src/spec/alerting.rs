@@ -1,31 +1,49 @@
 //! What every format checks on alerts.
 
-use super::reader::{Place, Reader};
+use super::{
+    reader::{Place, Reader},
+    windows,
+};
 use crate::{
     slo::{BurnRateAlert, Objective},
     time::format_duration,
 };
 
-/// Warns of an alert that does not do what it seems to do.
-pub(super) fn warn_of_useless(
+/// Warns of an alert that can never fire; what to do about it differs between formats.
+pub(super) fn warn_if_dead(
+    reader: &mut Reader<'_>,
+    at: Place,
+    alert: &BurnRateAlert,
+    objective: &Objective,
+    way_out: &str,
+) {
+    if !alert.can_never_fire(objective.target) {
+        return;
+    }
+    let unit = if objective.budgeting.slice().is_some() { "slice" } else { "event" };
+    let message = format!(
+        "burn rate {} of the {} window can never be exceeded: with every {unit} bad it is {}; {way_out}",
+        rounded(alert.factor),
+        format_duration(alert.long),
+        rounded(1.0 / objective.target.budget_ratio()),
+    );
+    reader.warn(at, message);
+}
+
+/// Warns of an alert over more time than any budget of the SLO is for.
+pub(super) fn warn_if_longer(
     reader: &mut Reader<'_>,
     at: Place,
     alert: &BurnRateAlert,
     objective: &Objective,
 ) {
-    if alert.can_never_fire(objective.target) {
-        let largest = 1.0 / objective.target.budget_ratio();
+    let Some(window) = objective.windows.iter().max_by_key(|window| window.nominal()) else { return };
+    if alert.long > window.nominal() {
+        let (long, window) = (format_duration(alert.long), windows::describe(window));
         let message = format!(
-            "burn rate {} of the {} window can never be exceeded: with every event bad it is {}",
-            rounded(alert.factor),
-            format_duration(alert.long),
-            rounded(largest),
+            "alert window {long} is longer than the objective's window {window}; shorten it or drop the alert"
         );
         reader.warn(at, message);
-    }
-    if alert.long > objective.period() {
-        let (long, window) = (format_duration(alert.long), format_duration(objective.period()));
-        reader.warn(at, format!("alert window {long} is longer than the objective's window {window}"));
     }
 }
 

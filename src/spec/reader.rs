@@ -61,6 +61,17 @@ impl<'n> Fields<'n> {
     pub(super) fn place(&self, name: &str) -> Place {
         self.get(name).map_or(self.at, |node| node.at)
     }
+
+    /// The place of a field's field's … value, or of the deepest mapping on the way that is there.
+    pub(super) fn place_within(&self, path: &[&str]) -> Place {
+        let Some((first, rest)) = path.split_first() else { return self.at };
+        match self.get(first) {
+            Some(Node { value: Value::Map(entries), at, .. }) => {
+                Fields { at: *at, entries }.place_within(rest)
+            }
+            _ => self.place(first),
+        }
+    }
 }
 
 // === impl Reader ===
@@ -204,8 +215,24 @@ impl<'t> Reader<'t> {
         number
     }
 
+    /// What one of several words stands for.
+    pub(super) fn choice<T: Copy>(&mut self, node: &Node, what: &str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(node)?;
+        let found = choices.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            self.error(node.at, unknown(what, text, &words));
+        }
+        found.map(|(_, value)| *value)
+    }
+
     pub(super) fn duration(&mut self, node: &Node, name: &str) -> Option<Duration> {
-        match parse_duration(self.text(node)?) {
+        let text = self.text(node)?;
+        if text.strip_prefix('-').is_some_and(|rest| parse_duration(rest).is_ok()) {
+            self.error(node.at, format!("{name} {text} must not be negative"));
+            return None;
+        }
+        match parse_duration(text) {
             Ok(duration) => Some(duration),
             Err(error) => {
                 self.error(node.at, format!("{name}: {error}"));
@@ -236,13 +263,22 @@ impl<'t> Reader<'t> {
 
     /// A target in percent, such as `99.9` or `99.9%`.
     pub(super) fn target(&mut self, node: &Node, name: &str) -> Option<Target> {
+        let target = Target::new(self.ratio(node, name)?).ok();
+        if target.is_none() {
+            self.error(node.at, format!("{name} 100 leaves no error budget; it must be below 100"));
+        }
+        target
+    }
+
+    /// A ratio of good events in percent, above 0 up to 100.
+    pub(super) fn ratio(&mut self, node: &Node, name: &str) -> Option<f64> {
         let text = self.text(node)?;
         let Ok(percent) = text.trim().trim_end_matches('%').trim_end().parse::<f64>() else {
             self.error(node.at, format!("{name} must be a percentage such as 99.9; got {text:?}"));
             return None;
         };
-        match target_of(percent) {
-            Ok(target) => Some(target),
+        match ratio_of(percent) {
+            Ok(ratio) => Some(ratio),
             Err(reason) => {
                 self.error(node.at, format!("{name} {percent} {reason}"));
                 None
@@ -300,14 +336,16 @@ fn collect(entries: Vec<(&Key, &str)>) -> BTreeMap<String, String> {
     entries.into_iter().map(|(key, value)| (key.name.clone(), value.to_owned())).collect()
 }
 
-/// The target of a percentage. One below 1% was meant as a ratio.
-fn target_of(percent: f64) -> Result<Target, String> {
-    if percent >= 100.0 {
-        Err("leaves no error budget; it must be below 100".to_owned())
-    } else if percent > 0.0 && percent < 1.0 {
+/// The ratio of a percentage. One below 1% was meant as a ratio.
+fn ratio_of(percent: f64) -> Result<f64, String> {
+    if percent > 100.0 {
+        Err("is above 100%".to_owned())
+    } else if percent >= 1.0 {
+        Ok(shift(percent, -2))
+    } else if percent > 0.0 {
         Err(format!("is below 1%; did you mean {}?", shift(percent, 2)))
     } else {
-        Target::new(shift(percent, -2)).map_err(|_| "promises nothing; it must be above 0".to_owned())
+        Err("promises nothing; it must be above 0".to_owned())
     }
 }
 
@@ -326,7 +364,7 @@ pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
 
 /// The most similar name, unless a third of it or more is different. Spellings such as `errorQuery`
 /// and `error-query` are not different from `error_query`.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = |name: &str| name.replace(['_', '-'], "").to_lowercase();
     let distance = |candidate: &str| strsim::damerau_levenshtein(&plain(name), &plain(candidate));
     let nearest = known.iter().min_by_key(|candidate| distance(candidate))?;

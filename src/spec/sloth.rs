@@ -18,6 +18,8 @@ pub(super) const VERSION: &str = "prometheus/v1";
 const PERIOD: Duration = Duration::from_secs(30 * 86_400);
 const SEVERITY: &str = "severity";
 
+const DEAD_ALERT_WAY_OUT: &str = "it never fires in Sloth either; slod's own format takes lower burn rates";
+
 type Strings = BTreeMap<String, String>;
 
 /// What the SLOs of a file have in common.
@@ -174,7 +176,7 @@ fn read_alerting(
         .collect();
     if let Some(objective) = objective {
         for alert in &alerts {
-            alerting::warn_of_useless(reader, slo.place("objective"), alert, objective);
+            alerting::warn_if_dead(reader, slo.place("objective"), alert, objective, DEAD_ALERT_WAY_OUT);
         }
     }
     alerts

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use super::*;
-use crate::slo::{BurnRateAlert, Indicator, Term};
+use crate::slo::{Budgeting, BurnRateAlert, Indicator, Term, TimeWindow};
 
 const NATIVE: &str = r#"apiVersion: slo.intra365.io/v1
 kind: ServiceLevelObjective
@@ -226,6 +226,7 @@ fn native_targets() {
     );
     check_native("99.9  #", "-1  #", "f:15:13: error: target -1 promises nothing; it must be above 0");
     check_native("99.9  #", "0  #", "f:15:13: error: target 0 promises nothing; it must be above 0");
+    check_native("99.9  #", "101  #", "f:15:13: error: target 101 is above 100%");
     check_native("99.9  #", "x  #", "f:15:13: error: target must be a percentage such as 99.9; got \"x\"");
     check_native("99.9  #", "[1]  #", "f:15:13: error: expected a text, found a list");
 }
@@ -237,15 +238,299 @@ fn native_windows_and_burn_rates() {
     let syntax = "is not a duration; write one like 5m, 1h30m or 30d (units: y w d h m s ms)";
     check_native("30d", "30 days", &format!("f:16:13: error: window: \"30 days\" {syntax}"));
     let short = "window: 1h\n        short_window: 1h";
-    check_native("window: 1h", short, "f:22:23: error: short_window must be shorter than window");
+    check_native("window: 1h", short, "f:22:23: error: short_window 1h must be shorter than window 1h");
+    let dead = "can never be exceeded: with every event bad it is 1000; lower burn_rate or drop the alert";
+    check_native("14.4", "1000", &format!("f:20:20: warning: burn rate 1000 of the 1h window {dead}"));
+    check_native(
+        "30d",
+        "2h",
+        concat!(
+            "f:24:17: warning: alert window 6h is longer than the objective's window 2h; shorten it or drop the ",
+            "alert"
+        ),
+    );
     check_native("14.4", "0", "f:20:20: error: burn_rate 0 is always exceeded; it must be above 0");
     check_native("14.4", "fast", "f:20:20: error: burn_rate must be a number; got \"fast\"");
+}
+
+#[test]
+fn native_durations_are_positive_and_retained() {
+    let too_long = "91d is too long; the longest retained window is 90d";
+    check_native("window: 1h", "window: 91d", &format!("f:21:17: error: window {too_long}"));
+    let with_short = |short: &str| format!("window: 1h\n        short_window: {short}");
+    check_native("window: 1h", &with_short("91d"), &format!("f:22:23: error: short_window {too_long}"));
+    check_native("window: 1h", &with_short("0s"), "f:22:23: error: short_window must be longer than 0s");
+    check_native("window: 1h", &with_short("-5m"), "f:22:23: error: short_window -5m must not be negative");
+    check_native("window: 1h", "window: -1h", "f:21:17: error: window -1h must not be negative");
+    check_native("window: 1h", "window: 0", "f:21:17: error: window must be longer than 0s");
+    check_native("30d", "-30d", "f:16:13: error: window -30d must not be negative");
+    let with_for = "window: 1h\n        for: -1m";
+    check_native("window: 1h", with_for, "f:22:14: error: for -1m must not be negative");
+}
+
+// === native objectives ===
+
+#[track_caller]
+fn check_windows(windows: &str, expected: &[&str]) {
+    let objective = only(&edit(NATIVE, "window: 30d", windows)).objective;
+    let print = |window: &TimeWindow| match window {
+        TimeWindow::Rolling(_) => window.to_string(),
+        TimeWindow::Calendar(calendar) => calendar.to_string(),
+    };
+    assert_eq!(objective.windows.iter().map(print).collect::<Vec<_>>(), expected, "{windows}");
+}
+
+#[test]
+fn rolling_and_calendar_windows() {
+    check_windows("window: 4w", &["4w"]);
+    for unit in ["day", "week", "month", "quarter", "year"] {
+        check_windows(&format!("window: {{calendar: {unit}}}"), &[&format!("{unit} (UTC)")]);
+    }
+    check_windows(
+        "window:\n      calendar: month\n      time_zone: Europe/Berlin",
+        &["month (Europe/Berlin)"],
+    );
+    check_windows(
+        "windows: [7d, {calendar: year, time_zone: Asia/Kolkata}, 30d]",
+        &["1w", "year (Asia/Kolkata)", "30d"],
+    );
+}
+
+#[test]
+fn wrong_windows() {
+    #[track_caller]
+    fn check(windows: &str, expected: &str) {
+        check_native("window: 30d", windows, expected);
+    }
+    check("", "f:15:5: error: missing field `window`, or `windows` for several");
+    check("windows: []", "f:16:14: error: windows is empty; name at least one, such as 30d");
+    check("windows: 30d", "f:16:14: error: expected a list, found \"30d\"");
+    check("window: [30d]", "f:16:13: error: window is a list; write `windows` for several");
+    check(
+        "windows: [30d]\n    window: 30d",
+        "f:16:14: error: window and windows are both given; put all of them into windows",
+    );
+    check(
+        "windows: [30d, 7d, 720h]",
+        "f:16:24: error: another window has the label window=\"30d\", too; drop one of them",
+    );
+    check(
+        "windows: [{calendar: day}, {calendar: day, time_zone: Asia/Tokyo}]",
+        "f:16:32: error: another window has the label window=\"day\", too; drop one of them",
+    );
+    check(
+        "windows: [30d, 91d]",
+        "f:16:20: error: window 91d is too long; the longest retained window is 90d",
+    );
+    check("window: month", "f:16:13: error: window month is no duration; write {calendar: month}");
+    check("window: {time_zone: UTC}", "f:16:13: error: missing field `calendar`");
+    check(
+        "window: {calendar: month, zone: UTC}",
+        "f:16:31: error: unknown field `zone`, expected one of calendar, time_zone",
+    );
+    check(
+        "window: {calendar: fortnight}",
+        concat!(
+            "f:16:24: error: unknown calendar unit `fortnight`, expected one of day, week, month, quarter, ",
+            "year"
+        ),
+    );
+    check(
+        "window: {calendar: months}",
+        "f:16:24: error: unknown calendar unit `months`, did you mean `month`?",
+    );
+    check(
+        "window: {calendar: day, time_zone: Europe/Berln}",
+        "f:16:40: error: unknown time zone \"Europe/Berln\", did you mean Europe/Berlin?",
+    );
+    check(
+        "window: {calendar: day, time_zone: Middle-earth}",
+        concat!(
+            "f:16:40: error: unknown time zone \"Middle-earth\"; write a name of the IANA database, such as ",
+            "Europe/Berlin or UTC"
+        ),
+    );
+}
+
+#[test]
+fn errors_of_windows_do_not_hide_each_other() {
+    check(
+        NATIVE,
+        "window: 30d",
+        "windows: [0s, {calendar: a, time_zone: b}, -1d]",
+        false,
+        &[
+            "f:16:15: error: window must be longer than 0s",
+            "f:16:30: error: unknown calendar unit `a`, expected one of day, week, month, quarter, year",
+            "f:16:44: error: unknown time zone \"b\"; write a name of the IANA database, such as Europe/Berlin or UTC",
+            "f:16:48: error: window -1d must not be negative",
+        ],
+    );
+}
+
+#[test]
+fn default_alerts_follow_the_first_window() {
+    let (before, _) = NATIVE.split_once("  alerting:").unwrap();
+    let longest = |windows: &str| {
+        let slo = only(&edit(before, "window: 30d", windows));
+        slo.alerts.iter().map(|alert| alert.long).max().unwrap()
+    };
+    assert_eq!(longest("windows: [{calendar: month}, 1d]"), 72 * HOUR);
+    assert_eq!(longest("windows: [{calendar: day}, 30d]"), 72 * HOUR / 30);
+}
+
+#[test]
+fn alerts_over_more_time_than_any_budget() {
+    let longer = "is longer than the objective's window";
+    let way_out = "shorten it or drop the alert";
     check_native(
+        "window: 6h",
+        "window: 40d",
+        &format!("f:24:17: warning: alert window 40d {longer} 30d; {way_out}"),
+    );
+    let calendar = edit(NATIVE, "window: 6h", "window: 40d");
+    let expected = format!("f:24:17: warning: alert window 40d {longer} calendar month; {way_out}");
+    check(&calendar, "window: 30d", "window: {calendar: month}", true, &[&expected]);
+    only(&edit(&calendar, "window: 30d", "windows: [1d, {calendar: quarter}]"));
+}
+
+#[test]
+fn budgeting_methods() {
+    #[track_caller]
+    fn check(budgeting: &str, expected: Budgeting) {
+        let text = edit(NATIVE, "window: 30d\n", &format!("window: 30d\n{budgeting}"));
+        assert_eq!(only(&text).objective.budgeting, expected, "{budgeting}");
+    }
+    check("", Budgeting::Occurrences);
+    check("    budgeting: Occurrences\n", Budgeting::Occurrences);
+    for (percent, target) in [("95", 0.95), ("'99.9 %'", 0.999), ("100", 1.0), ("1", 0.01)] {
+        check(
+            &format!("    budgeting: Timeslices\n    slice: {{window: 1m, target: {percent}}}\n"),
+            Budgeting::Timeslices { slice: MINUTE, target },
+        );
+    }
+    check(
+        "    budgeting: RatioTimeslices\n    slice: {window: 10s}\n",
+        Budgeting::RatioTimeslices { slice: MINUTE / 6 },
+    );
+}
+
+const SLICED: &str = "    budgeting: Timeslices\n    slice: {window: 1m, target: 95}\n";
+
+fn native_with_slices() -> String {
+    edit(NATIVE, "window: 30d\n", &format!("window: 30d\n{SLICED}"))
+}
+
+#[track_caller]
+fn check_sliced(from: &str, to: &str, expected: &str) {
+    check(&native_with_slices(), from, to, expected.contains(": warning: "), &[expected]);
+}
+
+#[test]
+fn wrong_budgeting_and_slices() {
+    check_sliced(
+        "Timeslices",
+        "timeslices",
+        "f:17:16: error: unknown budgeting `timeslices`, did you mean `Timeslices`?",
+    );
+    check_sliced(
+        "Timeslices",
+        "Hours",
+        concat!(
+            "f:17:16: error: unknown budgeting `Hours`, expected one of Occurrences, Timeslices, ",
+            "RatioTimeslices"
+        ),
+    );
+    let useless = "slice means nothing to budgeting Occurrences; choose another or drop slice";
+    check_sliced("Timeslices", "Occurrences", &format!("f:18:12: error: {useless}"));
+    check_sliced("    budgeting: Timeslices\n", "", &format!("f:17:12: error: {useless}"));
+    check_sliced("    slice: {window: 1m, target: 95}\n", "", "f:15:5: error: missing field `slice`");
+    check_sliced("window: 1m, ", "", "f:18:12: error: missing field `window`");
+    check_sliced(", target: 95", "", "f:18:12: error: missing field `target`");
+    check_sliced(
+        "Timeslices",
+        "RatioTimeslices",
+        "f:18:33: error: slice target is for Timeslices: RatioTimeslices has no good and bad slices; drop it",
+    );
+    check_sliced("95", "0", "f:18:33: error: slice target 0 promises nothing; it must be above 0");
+    check_sliced("95", "101", "f:18:33: error: slice target 101 is above 100%");
+    check_sliced("95", "0.95", "f:18:33: error: slice target 0.95 is below 1%; did you mean 95?");
+    check_sliced("1m", "0s", "f:18:21: error: slice window must be longer than 0s");
+    check_sliced("1m", "-5m", "f:18:21: error: slice window -5m must not be negative");
+    check_sliced("1m", "500ms", "f:18:21: error: slice window 500ms is too short; the shortest slice is 1s");
+    check_sliced(
+        "1m",
+        "7m",
+        "f:18:21: error: slice window 7m does not divide a day evenly; choose 5m or 10m",
+    );
+    check_sliced("1m", "25h", "f:18:21: error: slice window 1d1h does not divide a day evenly; choose 1d");
+}
+
+#[test]
+fn slices_fit_into_windows() {
+    let way_out = "shorten the slice, or lengthen that window";
+    check_sliced(
+        "1m",
+        "5m",
+        &format!(
+            "f:18:21: error: slice 5m must be shorter than the short window 5m of the 1h alert; {way_out}"
+        ),
+    );
+    check_sliced(
+        "1m",
+        "2m",
+        &format!(
+            "f:18:21: warning: short window 5m of the 1h alert has fewer than 5 slices of 2m: its error ratio moves \
+             in steps of 40%; {way_out}"
+        ),
+    );
+    let (before, _) = NATIVE.split_once("  alerting:").unwrap();
+    let without_alerts = format!("{before}{SLICED}  alerting: {{burn_rate_alerts: []}}\n");
+    let days = edit(&without_alerts, "window: 1m", "window: 1d");
+    only(&days);
+    for window in ["1d", "{calendar: day}"] {
+        let name = window.trim_matches(['{', '}']).replace(':', "");
+        check(
+            &days,
+            "window: 30d",
+            &format!("windows: [30d, {window}]"),
+            false,
+            &[&format!("f:18:21: error: slice 1d must be shorter than the objective's window {name}")],
+        );
+    }
+    // The alerts by default.
+    check(
+        &format!("{before}{SLICED}"),
+        "1m",
+        "10m",
+        false,
+        &[&format!(
+            "f:18:21: error: slice 10m must be shorter than the short window 5m of the 1h alert; {way_out}"
+        )],
+    );
+}
+
+#[test]
+fn alerts_that_can_never_fire_over_slices_and_by_default() {
+    check_sliced(
         "14.4",
         "1000",
-        "f:20:20: warning: burn rate 1000 of the 1h window can never be exceeded: with every event bad it is 1000",
+        concat!(
+            "f:22:20: warning: burn rate 1000 of the 1h window can never be exceeded: with every slice bad it is ",
+            "1000; lower burn_rate or drop the alert"
+        ),
     );
-    check_native("30d", "2h", "f:23:20: warning: alert window 6h is longer than the objective's window 2h");
+    let (before, _) = NATIVE.split_once("  alerting:").unwrap();
+    check(
+        before,
+        "99.9  #",
+        "92  #",
+        true,
+        &[concat!(
+            "f:15:13: warning: burn rate 14.4 of the 1h window can never be exceeded: with every event bad it is ",
+            "12.5; write burn_rate_alerts with lower ones"
+        )],
+    );
 }
 
 #[test]
@@ -359,6 +644,10 @@ fn sloth_fields() {
         ],
     );
     check_sloth("99.9", "100", "f:6:16: error: objective 100 leaves no error budget; it must be below 100");
+    check_sloth("99.9", "101", "f:6:16: error: objective 101 is above 100%");
+    check_sloth("99.9", "0", "f:6:16: error: objective 0 promises nothing; it must be above 0");
+    check_sloth("99.9", "-1", "f:6:16: error: objective -1 promises nothing; it must be above 0");
+    check_sloth("99.9", "0.999", "f:6:16: error: objective 0.999 is below 1%; did you mean 99.9?");
     check_sloth("      name: HighErrorRate\n", "", "f:14:7: error: missing field `name`");
     check_sloth(
         "disable: true",
@@ -383,7 +672,10 @@ fn sloth_fields() {
     check_sloth(
         "objective: 99.9",
         "objective: 92",
-        "f:6:16: warning: burn rate 14.4 of the 1h window can never be exceeded: with every event bad it is 12.5",
+        concat!(
+            "f:6:16: warning: burn rate 14.4 of the 1h window can never be exceeded: with every event bad it is ",
+            "12.5; it never fires in Sloth either; slod's own format takes lower burn rates"
+        ),
     );
     check_sloth(
         "sum(rate(http_requests_total[{{",

@@ -1,0 +1,113 @@
+//! The native SLI: which events count, and which are bad.
+
+use crate::{
+    promql::Sum,
+    slo::Indicator,
+    spec::{
+        query::{self, Dialect},
+        reader::{Fields, Place, Reader, unknown},
+        yaml::Node,
+    },
+};
+
+// SRE workbook, chapter 2 ("The SLI menu").
+const SLI_TYPES: [&str; 8] = [
+    "availability",
+    "latency",
+    "quality",
+    "freshness",
+    "correctness",
+    "coverage",
+    "throughput",
+    "durability",
+];
+
+const CHOICE: &str = "sli needs either query, or exactly two of good, bad and total";
+
+/// Reads the field `sli`.
+pub(super) fn read(reader: &mut Reader<'_>, spec: &Fields<'_>) -> Option<Indicator> {
+    let known = ["type", "query", "good", "bad", "total", "group_by"];
+    let fields = reader.required_fields(spec, "sli", &known)?;
+    check_type(reader, &fields);
+    let group_by = read_group_by(reader, &fields);
+    let mut indicator = read_queries(reader, &fields)?;
+    merge_group_by(reader, &fields, &mut indicator, group_by);
+    Some(indicator)
+}
+
+fn check_type(reader: &mut Reader<'_>, sli: &Fields<'_>) {
+    let found = reader.optional_text(sli, "type");
+    if !found.is_empty() && !SLI_TYPES.contains(&found.as_str()) {
+        reader.error(sli.place("type"), unknown("sli type", &found, &SLI_TYPES));
+    }
+}
+
+fn read_queries(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<Indicator> {
+    match (sli.get("query"), sli.get("good"), sli.get("bad"), sli.get("total")) {
+        (Some(ratio), None, None, None) => read_good_ratio(reader, ratio),
+        (None, Some(good), None, Some(total)) => {
+            let (good, total) = read_pair(reader, ("good", good), ("total", total))?;
+            Some(query::good_of_total(good, total))
+        }
+        (None, None, Some(bad), Some(total)) => {
+            let (bad, total) = read_pair(reader, ("bad", bad), ("total", total))?;
+            Some(query::bad_of_total(bad, total))
+        }
+        (None, Some(good), Some(bad), None) => {
+            let (good, bad) = read_pair(reader, ("good", good), ("bad", bad))?;
+            Some(query::good_and_bad(good, bad))
+        }
+        _ => {
+            reader.error(sli.at, CHOICE);
+            None
+        }
+    }
+}
+
+fn read_good_ratio(reader: &mut Reader<'_>, node: &Node) -> Option<Indicator> {
+    let ratio = query::read_ratio(reader, node, "query", Dialect::Plain)?;
+    let read = if ratio.complement { query::bad_of_total } else { query::good_of_total };
+    Some(read(ratio.numerator, ratio.denominator))
+}
+
+fn read_pair(reader: &mut Reader<'_>, first: (&str, &Node), second: (&str, &Node)) -> Option<(Sum, Sum)> {
+    let one = query::read_sum(reader, first.1, first.0, Dialect::Plain);
+    let other = query::read_sum(reader, second.1, second.0, Dialect::Plain);
+    let (one, other) = (one?, other?);
+    query::check_alike(reader, second.1.at, (first.0, second.0), (&one, &other));
+    Some((one, other))
+}
+
+/// The labels of the list, sorted, with the place of the list.
+fn read_group_by(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<(Place, Vec<String>)> {
+    let node = sli.get("group_by")?;
+    let items = reader.list(node)?;
+    let mut labels = Vec::new();
+    for item in items {
+        if let Some(name) = reader.text(item) {
+            reader.check_label_name(item.at, name);
+            labels.push(name.to_owned());
+        }
+    }
+    labels.sort_unstable();
+    labels.dedup();
+    Some((node.at, labels))
+}
+
+fn merge_group_by(
+    reader: &mut Reader<'_>,
+    sli: &Fields<'_>,
+    indicator: &mut Indicator,
+    group_by: Option<(Place, Vec<String>)>,
+) {
+    query::check_group_labels(reader, sli.at, indicator);
+    let Some((at, labels)) = group_by else { return };
+    if !indicator.group_by.is_empty() && indicator.group_by != labels {
+        let (ours, theirs) = (labels.join(", "), indicator.group_by.join(", "));
+        reader.error(
+            at,
+            format!("group_by ({ours}) differs from the queries' by ({theirs}); drop one of them"),
+        );
+    }
+    indicator.group_by = labels;
+}

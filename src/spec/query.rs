@@ -7,8 +7,9 @@ use super::{
     yaml::Node,
 };
 use crate::{
+    labels::{METRIC_NAME, MatchOp, Selector},
     promql::{self, Lowered, Ratio, Sum},
-    slo::{Indicator, Measure, Term},
+    slo::{Indicator, Measure, Term, Threshold},
 };
 
 /// What a query's text is beside PromQL.
@@ -23,6 +24,9 @@ pub(super) enum Dialect {
 // A range nobody writes, no longer than the template it stands for.
 const SLOTH_RANGE: &str = "1m1s1ms";
 const SLOTH_TEMPLATE: &str = "{{.window}}";
+
+// OpenMetrics: what the samples of counters, histograms and summaries end in.
+const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_bucket", "_count", "_sum"];
 
 /// A query that is one sum of counters.
 pub(super) fn read_sum(reader: &mut Reader<'_>, node: &Node, name: &str, dialect: Dialect) -> Option<Sum> {
@@ -52,6 +56,32 @@ pub(super) fn read_ratio(
     }
 }
 
+/// A selector of gauges.
+pub(super) fn read_gauge(reader: &mut Reader<'_>, node: &Node) -> Option<Selector> {
+    match promql::selector(reader.text(node)?) {
+        Ok(selector) => {
+            warn_of_counter(reader, node, &selector);
+            Some(selector)
+        }
+        Err(error) => {
+            reader.error(place_of(reader, node, error.offset), error.message);
+            None
+        }
+    }
+}
+
+fn warn_of_counter(reader: &mut Reader<'_>, node: &Node, selector: &Selector) {
+    let names = selector.matchers.iter().filter(|matcher| matcher.name() == METRIC_NAME);
+    let mut names = names.filter(|matcher| matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex));
+    if let Some(counter) = names.find(|name| COUNTER_SUFFIXES.iter().any(|end| name.value().ends_with(end))) {
+        let message = format!(
+            "{} is a counter by its name, and a threshold is for gauges; count events with good, bad and total",
+            counter.value()
+        );
+        reader.warn(place_of(reader, node, 0), message);
+    }
+}
+
 /// Reports that two sums cannot be compared, at the node of the second.
 pub(super) fn check_alike(reader: &mut Reader<'_>, at: Place, names: (&str, &str), sums: (&Sum, &Sum)) {
     if let Some(difference) = sums.0.difference(sums.1) {
@@ -78,6 +108,14 @@ pub(super) fn good_and_bad(good: Sum, bad: Sum) -> Indicator {
     Indicator { group_by: bad.group_by, bad: terms(bad.terms, 1.0), total }
 }
 
+/// The indicator of a gauge's samples: those that do not meet the condition are bad.
+pub(super) fn samples_that_meet(gauge: Selector, condition: Threshold) -> Indicator {
+    let term = |coefficient, measure| Term { coefficient, selector: gauge.clone(), measure };
+    let less_good = term(-1.0, Measure::SamplesWhere(condition));
+    let total = term(1.0, Measure::Samples);
+    Indicator { bad: vec![total.clone(), less_good], total: vec![total], group_by: Vec::new() }
+}
+
 /// Reports group labels that cannot be put on series.
 pub(super) fn check_group_labels(reader: &mut Reader<'_>, at: Place, indicator: &Indicator) {
     for label in &indicator.group_by {
@@ -85,7 +123,7 @@ pub(super) fn check_group_labels(reader: &mut Reader<'_>, at: Place, indicator: 
     }
 }
 
-fn terms(terms: Vec<(f64, crate::labels::Selector)>, factor: f64) -> Vec<Term> {
+fn terms(terms: Vec<(f64, Selector)>, factor: f64) -> Vec<Term> {
     let measure = Measure::Increase;
     terms.into_iter().map(|(own, selector)| Term { coefficient: factor * own, selector, measure }).collect()
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use super::*;
-use crate::slo::{Budgeting, BurnRateAlert, Indicator, Term, TimeWindow};
+use crate::slo::{Budgeting, BurnRateAlert, Indicator, Measure, Term, Threshold, ThresholdOp, TimeWindow};
 
 const NATIVE: &str = r#"apiVersion: slo.intra365.io/v1
 kind: ServiceLevelObjective
@@ -57,8 +57,17 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn print(terms: &[Term]) -> String {
-    let each = |term: &Term| format!("{:+}*{}", term.coefficient, term.selector);
+    let each =
+        |term: &Term| format!("{:+}*{}{}", term.coefficient, term.selector, print_measure(term.measure));
     terms.iter().map(each).collect::<Vec<_>>().join(" ")
+}
+
+fn print_measure(measure: Measure) -> String {
+    match measure {
+        Measure::Increase => String::new(),
+        Measure::Samples => "[samples]".to_owned(),
+        Measure::SamplesWhere(Threshold { op, bound }) => format!("[samples {op:?} {bound}]"),
+    }
 }
 
 fn print_indicator(Indicator { bad, total, group_by }: &Indicator) -> String {
@@ -166,6 +175,75 @@ fn all_shapes_of_an_sli() {
         "    query: sum(rate(g[5m])) / sum(rate(t[5m]))\n    group_by: [z, a, z]",
         "+1*t -1*g of +1*t by (a,z)",
     );
+    let threshold = "    threshold: {metric: 'q{a=\"b\"}', op: lte, value: 1e3}";
+    let gauge = "q{a=\"b\"}";
+    let samples = format!("+1*{gauge}[samples] -1*{gauge}[samples LessOrEqual 1000] of +1*{gauge}[samples]");
+    check(threshold, &format!("{samples} by ()"));
+    check(&format!("{threshold}\n    group_by: [z, a]"), &format!("{samples} by (a,z)"));
+}
+
+#[test]
+fn thresholds_compare_by_openslo_s_names() {
+    use ThresholdOp::{Greater, GreaterOrEqual, Less, LessOrEqual};
+    for (name, expected) in [("lt", Less), ("lte", LessOrEqual), ("gt", Greater), ("gte", GreaterOrEqual)] {
+        let sli = format!("    threshold: {{metric: q, op: {name}, value: -0.5}}");
+        let bad = only(&native_with_sli(&sli)).indicator.bad;
+        let threshold = Threshold { op: expected, bound: -0.5 };
+        assert_eq!(bad[1].measure, Measure::SamplesWhere(threshold), "{name}");
+    }
+}
+
+#[test]
+fn native_thresholds() {
+    const SLI: &str = "    threshold:\n      metric: q{a=\"b\"}\n      op: lt\n      value: 5";
+    #[track_caller]
+    fn check(from: &str, to: &str, expected: &str) {
+        super::tests::check(&native_with_sli(SLI), from, to, expected.contains(": warning: "), &[expected]);
+    }
+    check("      op: lt\n", "", "f:10:7: error: missing field `op`");
+    check("op: lt", "op: <", "f:11:11: error: unknown op `<`, expected one of lt, lte, gt, gte");
+    check("op: lt", "op: LTE", "f:11:11: error: unknown op `LTE`, did you mean `lte`?");
+    check("value: 5", "value: 300ms", "f:12:14: error: value must be a number; got \"300ms\"");
+    check("value: 5", "value: 'inf'", "f:12:14: error: value must be a number; got \"inf\"");
+    check("value: 5", "value: .nan", "f:12:14: error: cannot parse YAML: non-finite float `.nan`");
+    check(
+        "value: 5",
+        "bound: 5\n      value: 5",
+        "f:12:7: error: unknown field `bound`, expected one of metric, op, value",
+    );
+    check(
+        "threshold:",
+        "total: sum(rate(a[5m]))\n    threshold:",
+        "f:9:5: error: sli needs either query, or threshold, or exactly two of good, bad and total",
+    );
+    let metric = "q{a=\"b\"}";
+    check(metric, "[q]", "f:10:15: error: expected a text, found a list");
+    check(metric, "''", "f:10:15: error: query is empty");
+    check(
+        metric,
+        "q[5m]",
+        "f:10:16: error: a range is not supported here: every sample counts by itself; remove it",
+    );
+    check(
+        metric,
+        "q offset 1h",
+        "f:10:17: error: offset is not supported: slod counts samples as they arrive; remove it",
+    );
+    check(
+        metric,
+        "|\n        rate(\n          q[5m])",
+        "f:11:9: error: only a selector is supported here, such as queue_length{job=\"mail\"}",
+    );
+    check(
+        metric,
+        "'{a=\"b\"}'",
+        "f:10:16: error: a selector without a metric name would match every metric; name one",
+    );
+    for name in ["a_total", "a_bucket", "a_count", "a_sum"] {
+        let message =
+            "is a counter by its name, and a threshold is for gauges; count events with good, bad and total";
+        check(metric, name, &format!("f:10:15: warning: {name} {message}"));
+    }
 }
 
 #[test]
@@ -176,7 +254,7 @@ fn wrong_shapes_of_an_sli() {
         assert_eq!(report(&specs), [expected], "{sli}");
         assert!(specs.slos.is_empty(), "{sli}");
     }
-    let choice = "f:9:5: error: sli needs either query, or exactly two of good, bad and total";
+    let choice = "f:9:5: error: sli needs either query, or threshold, or exactly two of good, bad and total";
     check("    type: latency", choice);
     check("    query: a\n    good: b", choice);
     check("    good: a\n    bad: b\n    total: c", choice);

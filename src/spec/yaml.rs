@@ -96,7 +96,8 @@ fn reason(error: &serde_saphyr::Error) -> String {
         // What a template, such as a Helm chart's, is to YAML.
         return "a key must be a text; fill templates such as {{ … }} in first".to_owned();
     }
-    let end = message.find(" at line ").into_iter().chain(message.find(", set DuplicateKeyPolicy")).min();
+    let ends = [" at line ", ", set DuplicateKeyPolicy", " rejected by the configured policy"];
+    let end = ends.iter().filter_map(|end| message.find(end)).min();
     message[..end.unwrap_or(message.len())].to_owned()
 }
 

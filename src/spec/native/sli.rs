@@ -2,7 +2,7 @@
 
 use crate::{
     promql::Sum,
-    slo::Indicator,
+    slo::{Indicator, Threshold, ThresholdOp},
     spec::{
         query::{self, Dialect},
         reader::{Fields, Place, Reader, unknown},
@@ -22,15 +22,22 @@ const SLI_TYPES: [&str; 8] = [
     "durability",
 ];
 
-const CHOICE: &str = "sli needs either query, or exactly two of good, bad and total";
+const OPS: [(&str, ThresholdOp); 4] = [
+    ("lt", ThresholdOp::Less),
+    ("lte", ThresholdOp::LessOrEqual),
+    ("gt", ThresholdOp::Greater),
+    ("gte", ThresholdOp::GreaterOrEqual),
+];
+
+const CHOICE: &str = "sli needs either query, or threshold, or exactly two of good, bad and total";
 
 /// Reads the field `sli`.
 pub(super) fn read(reader: &mut Reader<'_>, spec: &Fields<'_>) -> Option<Indicator> {
-    let known = ["type", "query", "good", "bad", "total", "group_by"];
+    let known = ["type", "query", "good", "bad", "total", "threshold", "group_by"];
     let fields = reader.required_fields(spec, "sli", &known)?;
     check_type(reader, &fields);
     let group_by = read_group_by(reader, &fields);
-    let mut indicator = read_queries(reader, &fields)?;
+    let mut indicator = read_events(reader, &fields)?;
     merge_group_by(reader, &fields, &mut indicator, group_by);
     Some(indicator)
 }
@@ -40,6 +47,22 @@ fn check_type(reader: &mut Reader<'_>, sli: &Fields<'_>) {
     if !found.is_empty() && !SLI_TYPES.contains(&found.as_str()) {
         reader.error(sli.place("type"), unknown("sli type", &found, &SLI_TYPES));
     }
+}
+
+fn read_events(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<Indicator> {
+    let Some(threshold) = sli.get("threshold") else { return read_queries(reader, sli) };
+    if ["query", "good", "bad", "total"].iter().any(|name| sli.get(name).is_some()) {
+        reader.error(sli.at, CHOICE);
+    }
+    read_threshold(reader, threshold)
+}
+
+fn read_threshold(reader: &mut Reader<'_>, node: &Node) -> Option<Indicator> {
+    let fields = reader.fields(node, &["metric", "op", "value"])?;
+    let metric = reader.required(&fields, "metric").and_then(|node| query::read_gauge(reader, node));
+    let op = reader.required(&fields, "op").and_then(|node| reader.choice(node, "op", &OPS));
+    let bound = reader.required(&fields, "value").and_then(|node| reader.number(node, "value"));
+    Some(query::samples_that_meet(metric?, Threshold { op: op?, bound: bound? }))
 }
 
 fn read_queries(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<Indicator> {

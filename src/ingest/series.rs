@@ -95,10 +95,8 @@ impl Series {
         let mut refused = 0;
         let mut routes = Vec::new();
         for Match { slo, worth, group } in matches {
-            let open = instances.of_group(slo, &group).unwrap_or_else(|(_, rest)| {
-                refused += 1;
-                rest
-            });
+            let (open, too_many) = instances.of_group(slo, &group);
+            refused += u64::from(too_many.is_some());
             let (worth, target) = (Arc::new(worth), targets.of_series(slo, &labels));
             routes.extend(open.into_iter().map(|instance| {
                 let (worth, target) = (Arc::clone(&worth), target.clone());

@@ -112,28 +112,16 @@ impl Instances {
         &self.plan
     }
 
-    /// Where the events of a series of this group count: its own instance first, if there may be one, and
-    /// for a grouped SLO the roll-up. `Err` holds the roll-up alone.
-    ///
-    /// # Errors
-    /// When the SLO has as many groups as it may.
-    pub fn of_group(
-        &self,
-        slo_index: usize,
-        group: &Labels,
-    ) -> Result<Vec<Arc<Instance>>, (TooManyGroups, Vec<Arc<Instance>>)> {
-        let whole = |role| self.find_or_open(slo_index, role, &Labels::default()).into_iter().collect();
+    /// Where the events of a series of this group count: in the SLO, or in its group and the roll-up. In the
+    /// roll-up alone, and with the reason, where the SLO has as many groups as it may.
+    pub fn of_group(&self, slo_index: usize, group: &Labels) -> (Vec<Arc<Instance>>, Option<TooManyGroups>) {
+        let all = |role| self.find_or_open(slo_index, role, &Labels::default());
         if self.plan.slo(slo_index).indicator.group_by.is_empty() {
-            return Ok(whole(Role::Whole));
+            return (all(Role::Whole).into_iter().collect(), None);
         }
-        let mut instances: Vec<_> = whole(Role::RollUp);
-        match self.find_or_open(slo_index, Role::Group, group) {
-            Ok(instance) => {
-                instances.insert(0, instance);
-                Ok(instances)
-            }
-            Err(error) => Err((error, instances)),
-        }
+        let group = self.find_or_open(slo_index, Role::Group, group);
+        let refused = group.as_ref().err().copied();
+        (group.into_iter().chain(all(Role::RollUp)).collect(), refused)
     }
 
     /// The instances opened since the last call, and the presences of all.

@@ -3,8 +3,6 @@
 //! With `T` the target, `b = 1 - T` the budget ratio and `P` the period (SRE workbook, chapter 5):
 //! error ratio `r(W) = bad(W) / total(W)`, burn rate `r(W) / b`, and budget remaining `1 - r(P) / b`.
 
-use crate::slo::Target;
-
 /// `bad / total`, held within 0 and 1; 0 when nothing happened, because nothing bad did. Bad events without
 /// any total are no ratio either: their total has not arrived yet, or its selector is wrong
 /// ([`is_inconsistent`] tells), and neither is worth a page.
@@ -26,15 +24,16 @@ pub fn is_inconsistent(bad: f64, total: f64) -> bool {
     bad < -dust || bad > total + dust || total < -dust
 }
 
-/// How many times faster than allowed errors happen: 1 spends the budget exactly within the period.
+/// How many times faster than allowed errors happen: 1 spends the budget exactly within the period. The
+/// [`error_ratio`] divided by the budget ratio `b`, in one division.
 ///
 /// ```
-/// # use slod::{burn_rate::burn_rate, slo::Target};
-/// let target = Target::new(0.999).unwrap();
-/// assert!((burn_rate(0.0144, target) - 14.4).abs() < 1e-9);
+/// # use slod::burn_rate::burn_rate;
+/// assert!((burn_rate(144.0, 10_000.0, 0.001) - 14.4).abs() < 1e-9);
+/// assert_eq!(burn_rate(0.0, 0.0, 0.001), 0.0);
 /// ```
-pub fn burn_rate(error_ratio: f64, target: Target) -> f64 {
-    error_ratio / target.budget_ratio()
+pub fn burn_rate(bad: f64, total: f64, budget_ratio: f64) -> f64 {
+    if total <= 0.0 { 0.0 } else { bad.clamp(0.0, total) / (total * budget_ratio) }
 }
 
 /// How many seconds the budget lasts if errors go on at `recent_burn_rate`: `remaining × P / burn rate`.

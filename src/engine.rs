@@ -132,14 +132,14 @@ impl Engine {
         let mut shared = self.take_report();
         if let Some(report) = Arc::get_mut(&mut shared) {
             let mut inconsistent = 0;
-            let columns = report.begin(moment.at, &self.roster);
-            for (judged, columns) in self.judged.iter_mut().zip(columns) {
-                let sli = judged.instance.sli;
-                let Some(history) = self.windows.history(sli) else { continue };
-                let verdict = judged.judge(history, self.presences.of(sli), moment, columns);
+            let mut pen = report.begin(moment.at, &self.roster);
+            for judged in &mut self.judged {
+                let (history, columns) = (self.windows.history(judged.sli), pen.next(&judged.shape));
+                let (Some(history), Some(columns)) = (history, columns) else { continue };
+                let verdict = judged.judge(history, self.presences.of(judged.sli), moment, columns);
                 inconsistent += u64::from(verdict.is_inconsistent);
                 if verdict.is_idle {
-                    self.idle.push(sli);
+                    self.idle.push(judged.sli);
                 }
             }
             self.telemetry.inconsistent.inc_by(inconsistent);
@@ -195,10 +195,10 @@ impl Engine {
         let Self { idle, instances, judged, closed, .. } = self;
         idle.sort_unstable();
         judged.retain(|judged| {
-            let sli = judged.instance.sli;
-            let is_closed = idle.binary_search(&sli).is_ok() && instances.close_unused(&judged.instance);
+            let is_idle = idle.binary_search(&judged.sli).is_ok();
+            let is_closed = is_idle && instances.close_unused(&judged.instance);
             if is_closed {
-                closed.push(sli);
+                closed.push(judged.sli);
             }
             !is_closed
         });

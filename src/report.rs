@@ -88,7 +88,16 @@ pub struct Snapshot {
     pub slos: Vec<SloReport>,
 }
 
-/// The columns of one instance, to be written by the tick.
+/// The columns of a report, to be written one instance after the other.
+#[derive(Debug)]
+pub struct Pen<'a> {
+    rows: std::slice::IterMut<'a, Row>,
+    counts: &'a mut [Counts],
+    budgets: &'a mut [Budget],
+    alerts: &'a mut [AlertReport],
+}
+
+/// The columns of one instance.
 #[derive(Debug)]
 pub struct Columns<'a> {
     /// Its row.
@@ -187,12 +196,8 @@ pub enum DataStatus {
 // === impl Report ===
 
 impl Report {
-    /// A report's columns for these instances, to be written in their order. Reuses the memory of `self`.
-    pub fn begin(
-        &mut self,
-        evaluated_at: Timestamp,
-        roster: &Arc<Roster>,
-    ) -> impl Iterator<Item = Columns<'_>> {
+    /// Begins a report on these instances, to be written in their order. Reuses the memory of `self`.
+    pub fn begin(&mut self, evaluated_at: Timestamp, roster: &Arc<Roster>) -> Pen<'_> {
         if !Arc::ptr_eq(&self.roster, roster) {
             self.roster = Arc::clone(roster);
             self.rows.resize(roster.members.len(), Row::default());
@@ -201,15 +206,12 @@ impl Report {
             self.alerts.resize(roster.alerts, AlertReport::default());
         }
         self.evaluated_at = evaluated_at;
-        let mut counts = self.counts.as_mut_slice();
-        let mut budgets = self.budgets.as_mut_slice();
-        let mut alerts = self.alerts.as_mut_slice();
-        self.roster.members.iter().zip(&mut self.rows).map(move |(member, row)| Columns {
-            row,
-            counts: take(&mut counts, member.shape.counts),
-            budgets: take(&mut budgets, member.shape.budgets.len()),
-            alerts: take(&mut alerts, member.shape.rules.len()),
-        })
+        Pen {
+            rows: self.rows.iter_mut(),
+            counts: &mut self.counts,
+            budgets: &mut self.budgets,
+            alerts: &mut self.alerts,
+        }
     }
 
     /// How many instances there are.
@@ -255,13 +257,26 @@ fn take<'a, T>(column: &mut &'a mut [T], length: usize) -> &'a mut [T] {
 }
 
 fn window(slo: &Slo, window: &TimeWindow, counts: Counts) -> WindowReport {
-    let error_ratio = burn_rate::error_ratio(counts.bad, counts.total);
     WindowReport {
         window: window.clone(),
         events: counts.total,
         bad_events: counts.bad,
-        error_ratio,
-        burn_rate: burn_rate::burn_rate(error_ratio, slo.objective.target),
+        error_ratio: burn_rate::error_ratio(counts.bad, counts.total),
+        burn_rate: burn_rate::burn_rate(counts.bad, counts.total, slo.objective.target.budget_ratio()),
+    }
+}
+
+// === impl Pen ===
+
+impl<'a> Pen<'a> {
+    /// The columns of the next instance, which has this shape. `None` after the last one.
+    pub fn next(&mut self, shape: &Shape) -> Option<Columns<'a>> {
+        Some(Columns {
+            row: self.rows.next()?,
+            counts: take(&mut self.counts, shape.counts),
+            budgets: take(&mut self.budgets, shape.budgets.len()),
+            alerts: take(&mut self.alerts, shape.rules.len()),
+        })
     }
 }
 

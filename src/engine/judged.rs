@@ -7,22 +7,23 @@ use crate::{
     burn_rate,
     matching::{Instance, Presence, Role},
     report::{AlertReport, Budget, BudgetShape, Columns, DataStatus, Rule, Shape},
-    slo::Target,
     time::{Timestamp, millis},
-    window::{Counts, History},
+    window::{Counts, History, SliId},
 };
 
 /// An instance and what is remembered of it.
 #[derive(Debug)]
 pub(super) struct Judged {
-    pub(super) instance: Arc<Instance>,
-    pub(super) shape: Arc<Shape>,
-    target: Target,
-    /// The largest lifetime counts so far. `count - bucket` can fall for a moment; a counter must not.
-    published: Counts,
-    alerts: Box<[AlertState]>,
+    // A tick reads these from end to end. What it needs seldom is behind pointers.
+    pub(super) sli: SliId,
     /// Whether all alerts are inactive.
     is_quiet: bool,
+    budget_ratio: f64,
+    /// The largest lifetime counts so far. `count - bucket` can fall for a moment; a counter must not.
+    published: Counts,
+    pub(super) shape: Arc<Shape>,
+    pub(super) instance: Arc<Instance>,
+    alerts: Box<[AlertState]>,
     /// By budget: when an overspent one is positive again.
     recoveries: Box<[Option<Timestamp>]>,
 }
@@ -76,10 +77,11 @@ const NEARLY: f64 = 1.0 - 1e-9;
 impl Judged {
     pub(super) fn new(instance: Arc<Instance>, shape: Arc<Shape>) -> Self {
         Self {
-            target: instance.slo.objective.target,
+            sli: instance.sli,
+            is_quiet: true,
+            budget_ratio: instance.slo.objective.target.budget_ratio(),
             published: Counts::ZERO,
             alerts: vec![AlertState::default(); shape.rules.len()].into(),
-            is_quiet: true,
             recoveries: vec![None; shape.budgets.len()].into(),
             instance,
             shape,
@@ -116,8 +118,10 @@ impl Judged {
     }
 
     fn publish(&mut self, lifetime: Counts) -> Counts {
-        self.published.bad = self.published.bad.max(lifetime.bad);
-        self.published.total = self.published.total.max(lifetime.total);
+        if lifetime != self.published {
+            self.published.bad = self.published.bad.max(lifetime.bad);
+            self.published.total = self.published.total.max(lifetime.total);
+        }
         self.published
     }
 
@@ -169,11 +173,11 @@ impl Judged {
         if period.is_calendar {
             return period.left_s(moment.at);
         }
-        let is_due = (moment.ticks + u64::from(self.instance.sli.0)).is_multiple_of(RECOVERY_TICKS);
+        let is_due = (moment.ticks + u64::from(self.sli.0)).is_multiple_of(RECOVERY_TICKS);
         let recovery = match self.recoveries[number].filter(|recovery| !is_due && *recovery > moment.at) {
             Some(known) => known,
             None => {
-                let allowed = counts[period.window].total * self.target.budget_ratio();
+                let allowed = counts[period.window].total * self.budget_ratio;
                 let wait_ms = history.time_until(period.window, |left| left.bad <= allowed);
                 Timestamp(moment.at.0 + wait_ms)
             }
@@ -183,7 +187,7 @@ impl Judged {
     }
 
     fn burn_rate(&self, counts: Counts) -> f64 {
-        burn_rate::burn_rate(burn_rate::error_ratio(counts.bad, counts.total), self.target)
+        burn_rate::burn_rate(counts.bad, counts.total, self.budget_ratio)
     }
 
     // --- alerts ---
@@ -229,7 +233,7 @@ impl Judged {
     fn holds(&self, rule: &Rule, counts: &[Counts]) -> bool {
         let (short, long) = (counts[rule.short], counts[rule.long]);
         // Divisions only for what comes near: of most SLOs nothing does.
-        let nearly = rule.factor * self.target.budget_ratio() * NEARLY;
+        let nearly = rule.factor * self.budget_ratio * NEARLY;
         long.bad >= rule.min_bad_events
             && long.bad >= nearly * long.total
             && short.bad >= nearly * short.total

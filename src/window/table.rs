@@ -22,13 +22,14 @@ pub(super) struct Table {
     lifetimes: Vec<Counts>,
     /// By row, then tier: what the newest slot holds. It takes its place in the ring when it ends.
     tails: Vec<Counts>,
-    /// By row, then tier.
-    rings: Vec<Ring>,
+    /// By tier, then row: a slot ends in all rows of a tier at once.
+    rings: Vec<Vec<Ring>>,
     slices: Option<SliceColumn>,
     free_rows: Vec<u32>,
     ring_bytes: usize,
     /// What `advance` works with, kept for the next time.
     turn: Turn,
+    inexact: Vec<(usize, usize)>,
 }
 
 /// The slots of a window from the one its start cuts to the newest, and that one alone.
@@ -42,6 +43,8 @@ struct WindowSum {
 #[derive(Debug)]
 struct Clock {
     now_ms: i64,
+    /// What is later than this lies in the newest slot of every tier, and in no window's cut slot.
+    tails_from_ms: i64,
     /// By tier: the newest slot.
     newest: Vec<i64>,
     /// By window: the slot that its start cuts, and the share of it that lies outside.
@@ -50,7 +53,7 @@ struct Clock {
     periods: Vec<(Timestamp, Timestamp)>,
 }
 
-/// What the passing of time does to a row.
+/// What the passing of time does to every row.
 #[derive(Debug, Default)]
 struct Turn {
     ended: Vec<Ended>,
@@ -89,11 +92,12 @@ impl Table {
             calendar_sums: Vec::new(),
             lifetimes: Vec::new(),
             tails: Vec::new(),
-            rings: Vec::new(),
+            rings: vec![Vec::new(); layout.tiers.len()],
             slices: layout.slices.map(|slices| SliceColumn::new(slices, layout.longest_ms(), now_ms)),
             free_rows: Vec::new(),
             ring_bytes: 0,
             turn: Turn::default(),
+            inexact: Vec::new(),
             layout,
         }
     }
@@ -108,7 +112,7 @@ impl Table {
         self.calendar_sums.resize(rows * self.layout.calendars.len(), Counts::ZERO);
         self.lifetimes.resize(rows, Counts::ZERO);
         self.tails.resize(rows * self.layout.tiers.len(), Counts::ZERO);
-        self.rings.resize(rows * self.layout.tiers.len(), Ring::Empty);
+        self.rings.iter_mut().for_each(|tier| tier.resize(rows, Ring::Empty));
         if let Some(slices) = &mut self.slices {
             slices.resize(rows);
         }
@@ -135,12 +139,11 @@ impl Table {
 
     fn clear(&mut self, row: usize) {
         let of = |columns: usize| row * columns..(row + 1) * columns;
-        let tiers = of(self.layout.tiers.len());
         self.sums[of(self.layout.windows.len())].fill(WindowSum::default());
         self.calendar_sums[of(self.layout.calendars.len())].fill(Counts::ZERO);
-        self.tails[tiers.clone()].fill(Counts::ZERO);
-        for ring in &mut self.rings[tiers] {
-            self.ring_bytes -= std::mem::take(ring).bytes();
+        self.tails[of(self.layout.tiers.len())].fill(Counts::ZERO);
+        for tier in &mut self.rings {
+            self.ring_bytes -= std::mem::take(&mut tier[row]).bytes();
         }
         if let Some(slices) = &mut self.slices {
             slices.clear(row);
@@ -154,7 +157,7 @@ impl Table {
             + self.slices.as_ref().map_or(0, SliceColumn::bytes)
             + self.sums.capacity() * size_of::<WindowSum>()
             + counts * size_of::<Counts>()
-            + self.rings.capacity() * size_of::<Ring>()
+            + self.rings.iter().map(Vec::capacity).sum::<usize>() * size_of::<Ring>()
             + self.free_rows.capacity() * size_of::<u32>()
     }
 
@@ -213,10 +216,9 @@ impl Table {
     }
 
     fn slot(&self, row: usize, tier: usize, slot: i64) -> Counts {
-        let column = row * self.layout.tiers.len() + tier;
         match slot.cmp(&self.clock.newest[tier]) {
-            Ordering::Less => self.rings[column].get(self.layout.tiers[tier].index(slot)),
-            Ordering::Equal => self.tails[column],
+            Ordering::Less => self.rings[tier][row].get(self.layout.tiers[tier].index(slot)),
+            Ordering::Equal => self.tails[row * self.layout.tiers.len() + tier],
             Ordering::Greater => Counts::ZERO,
         }
     }
@@ -230,63 +232,70 @@ impl Table {
         }
         let mut turn = std::mem::take(&mut self.turn);
         self.clock.advance(&self.layout, to_ms, &mut turn);
-        if !turn.is_nothing() {
-            for row in 0..self.lifetimes.len() {
-                self.turn_row(row, &turn);
-            }
-        }
+        // Short loops over all rows, of which the processor has several under way at once.
+        turn.ended.iter().for_each(|ended| self.end_slot(ended));
+        turn.moved.iter().for_each(|moved| self.move_start(moved));
+        turn.ended.iter().for_each(|ended| self.recycle_slots(ended));
+        self.take_inexact_sums();
         self.turn = turn;
         self.begin_calendar_periods();
         self.end_slices(to_ms);
     }
 
-    fn turn_row(&mut self, row: usize, turn: &Turn) {
-        let (tiers, windows) = (self.layout.tiers.len(), self.layout.windows.len());
-        let rings = &mut self.rings[row * tiers..][..tiers];
-        let tails = &mut self.tails[row * tiers..][..tiers];
-        let sums = &mut self.sums[row * windows..][..windows];
-        for ended in &turn.ended {
-            let tail = std::mem::take(&mut tails[ended.tier]);
-            let slots = self.layout.tiers[ended.tier].slots;
-            self.ring_bytes += rings[ended.tier].set(slots, ended.index, tail);
+    /// Puts the tails of a tier into its rings.
+    fn end_slot(&mut self, ended: &Ended) {
+        let (tiers, slots) = (self.layout.tiers.len(), self.layout.tiers[ended.tier].slots);
+        let tails = self.tails.iter_mut().skip(ended.tier).step_by(tiers);
+        for (ring, tail) in self.rings[ended.tier].iter_mut().zip(tails) {
+            self.ring_bytes += ring.set(slots, ended.index, *tail);
+            *tail = Counts::ZERO;
         }
-        let mut is_exact = true;
-        for moved in &turn.moved {
-            let (sum, ring) = (&mut sums[moved.window], &rings[moved.tier]);
-            is_exact &= sum.cut.is_exact();
+    }
+
+    /// Takes from the sums of a window what left it.
+    fn move_start(&mut self, moved: &Moved) {
+        let layout = self.layout.tiers[moved.tier];
+        let sums = self.sums.iter_mut().skip(moved.window).step_by(self.layout.windows.len());
+        for (row, (ring, sum)) in self.rings[moved.tier].iter().zip(sums).enumerate() {
+            let mut is_exact = sum.cut.is_exact();
             sum.counts -= sum.cut;
             for skipped in moved.before + 1..moved.now.min(moved.known + 1) {
-                let expired = ring.get(self.layout.tiers[moved.tier].index(skipped));
+                let expired = ring.get(layout.index(skipped));
                 is_exact &= expired.is_exact();
                 sum.counts -= expired;
             }
             sum.cut = if moved.now > moved.known { Counts::ZERO } else { ring.get(moved.cut_index) };
-        }
-        for ended in &turn.ended {
-            let layout = self.layout.tiers[ended.tier];
-            let ring = &mut rings[ended.tier];
-            for skipped in (ended.slot + 1).max(ended.newest - layout.slots as i64)..ended.newest {
-                ring.set(layout.slots, layout.index(skipped), Counts::ZERO);
+            if !is_exact {
+                self.inexact.push((row, moved.window));
             }
-            let longest = &sums[layout.end_window - 1];
-            if longest.counts == Counts::ZERO {
-                self.ring_bytes -= ring.release_if_zero();
-            }
-        }
-        if !is_exact {
-            self.take_sums(row, turn);
         }
     }
 
-    /// Takes the sums of the windows that moved from their slots.
-    fn take_sums(&mut self, row: usize, turn: &Turn) {
-        for moved in &turn.moved {
-            let slots = self.clock.cuts[moved.window].0..=self.clock.newest[moved.tier];
+    /// Empties the slots that no tail was put into, and lets go of rings that hold nothing.
+    fn recycle_slots(&mut self, ended: &Ended) {
+        let layout = self.layout.tiers[ended.tier];
+        let rings = &mut self.rings[ended.tier];
+        for skipped in (ended.slot + 1).max(ended.newest - layout.slots as i64)..ended.newest {
+            let index = layout.index(skipped);
+            rings.iter_mut().for_each(|ring| {
+                ring.set(layout.slots, index, Counts::ZERO);
+            });
+        }
+        // Once a turn of the ring is soon enough.
+        if ended.newest.div_euclid(layout.slots as i64) != ended.slot.div_euclid(layout.slots as i64) {
+            self.ring_bytes -= rings.iter_mut().map(Ring::release_if_zero).sum::<usize>();
+        }
+    }
+
+    /// Takes sums from their slots, where taking away what expired was not exact.
+    fn take_inexact_sums(&mut self) {
+        while let Some((row, window)) = self.inexact.pop() {
+            let tier = self.layout.windows[window].tier;
             let mut counts = Counts::ZERO;
-            for slot in slots {
-                counts += self.slot(row, moved.tier, slot);
+            for slot in self.clock.cuts[window].0..=self.clock.newest[tier] {
+                counts += self.slot(row, tier, slot);
             }
-            self.sums[row * self.layout.windows.len() + moved.window].counts = counts;
+            self.sums[row * self.layout.windows.len() + window].counts = counts;
         }
     }
 
@@ -356,6 +365,13 @@ impl Table {
     fn count(&mut self, row: usize, at_ms: i64, counts: Counts) {
         self.lifetimes[row] += counts;
         self.count_in_calendars(row, |_| counts, at_ms - 1, at_ms);
+        if at_ms > self.clock.tails_from_ms {
+            // What happens now: in the newest slot of every tier, and in every window.
+            let (tiers, windows) = (self.layout.tiers.len(), self.layout.windows.len());
+            self.tails[row * tiers..][..tiers].iter_mut().for_each(|tail| *tail += counts);
+            self.sums[row * windows..][..windows].iter_mut().for_each(|sum| sum.counts += counts);
+            return;
+        }
         for tier in 0..self.layout.tiers.len() {
             self.count_in_slot(row, tier, self.layout.tiers[tier].slot_of(at_ms), counts);
         }
@@ -375,12 +391,11 @@ impl Table {
     /// Counts in a tier; what lies beyond its reach is not counted there.
     fn count_in_slot(&mut self, row: usize, tier: usize, slot: i64, counts: Counts) {
         let layout = self.layout.tiers[tier];
-        let column = row * self.layout.tiers.len() + tier;
         let newest = self.clock.newest[tier];
         if slot == newest {
-            self.tails[column] += counts;
+            self.tails[row * self.layout.tiers.len() + tier] += counts;
         } else if slot > newest - layout.slots as i64 {
-            let (ring, index) = (&mut self.rings[column], layout.index(slot));
+            let (ring, index) = (&mut self.rings[tier][row], layout.index(slot));
             let mut content = ring.get(index);
             content += counts;
             self.ring_bytes += ring.set(layout.slots, index, content);
@@ -415,6 +430,7 @@ impl Clock {
         let now = Timestamp(now_ms);
         let mut clock = Self {
             now_ms,
+            tails_from_ms: i64::MIN,
             newest: layout.tiers.iter().map(|tier| tier.slot_of(now_ms)).collect(),
             cuts: vec![(0, 0.0); layout.windows.len()],
             periods: layout.calendars.iter().map(|calendar| calendar.period(now)).collect(),
@@ -422,16 +438,25 @@ impl Clock {
         for window in 0..clock.cuts.len() {
             clock.cuts[window] = clock.cut(layout, window);
         }
+        clock.tails_from_ms = clock.tails_from(layout);
         clock
     }
 
-    /// The slot that a window's start cuts now, and the share of it that lies outside.
+    /// The slot that a window's start cuts now, or at whose end it begins, and the share of it that lies
+    /// outside. So the start moves on when slots end: one pass over the rows, not two.
     fn cut(&self, layout: &Layout, window: usize) -> (i64, f64) {
         let window = layout.windows[window];
         let slot_ms = layout.tiers[window.tier].slot_ms;
         let start_ms = self.now_ms - window.length_ms;
-        let slot = start_ms.div_euclid(slot_ms);
-        (slot, start_ms.rem_euclid(slot_ms) as f64 / slot_ms as f64)
+        let slot = (start_ms - 1).div_euclid(slot_ms);
+        (slot, (start_ms - slot * slot_ms) as f64 / slot_ms as f64)
+    }
+
+    fn tails_from(&self, layout: &Layout) -> i64 {
+        let newest = self.newest.iter().zip(&layout.tiers).map(|(newest, tier)| newest * tier.slot_ms);
+        let cuts = self.cuts.iter().zip(&layout.windows);
+        let cuts = cuts.map(|((slot, _), window)| (slot + 1) * layout.tiers[window.tier].slot_ms);
+        newest.chain(cuts).max().unwrap_or(i64::MIN)
     }
 
     /// Moves to `to_ms`, and notes what that changes in every row.
@@ -456,14 +481,7 @@ impl Clock {
                 turn.ended.push(Ended { tier, slot, index: layout.index(slot), newest });
             }
         }
-    }
-}
-
-// === impl Turn ===
-
-impl Turn {
-    fn is_nothing(&self) -> bool {
-        self.ended.is_empty() && self.moved.is_empty()
+        self.tails_from_ms = self.tails_from(layout);
     }
 }
 

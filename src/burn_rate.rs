@@ -19,6 +19,9 @@ pub fn error_ratio(bad: f64, total: f64) -> f64 {
 /// Whether counts contradict each other: bad events below zero or above all events. Happens when the
 /// two come from series of different scrapes, or when a spec has its terms mixed up.
 pub fn is_inconsistent(bad: f64, total: f64) -> bool {
+    if bad >= 0.0 && bad <= total {
+        return false;
+    }
     // Edge interpolation leaves rounding dust.
     let dust = 1e-9 * total.abs().max(1.0);
     bad < -dust || bad > total + dust || total < -dust
@@ -36,30 +39,30 @@ pub fn burn_rate(bad: f64, total: f64, budget_ratio: f64) -> f64 {
     if total <= 0.0 { 0.0 } else { bad.clamp(0.0, total) / (total * budget_ratio) }
 }
 
-/// How many seconds the budget lasts if errors go on at `recent_burn_rate`: `remaining × P / burn rate`.
-/// Infinite when nothing burns. Pessimistic when old errors are about to leave the period.
-pub fn time_to_exhaustion(remaining: f64, recent_burn_rate: f64, period_s: f64) -> f64 {
-    if remaining <= 0.0 {
-        0.0
-    } else if recent_burn_rate <= 0.0 {
-        f64::INFINITY
-    } else {
-        remaining * period_s / recent_burn_rate
-    }
+/// The inverse of the [`burn_rate`]: how many periods an untouched budget lasts at it. Infinite when
+/// nothing burns. What is left of a budget lasts `remaining × P × this`, or longer when old errors are about
+/// to leave the period.
+///
+/// ```
+/// # use slod::burn_rate::periods_to_burn;
+/// let half_at_the_page_rate_s = 0.5 * 30.0 * 86_400.0 * periods_to_burn(144.0, 10_000.0, 0.001);
+/// assert!((half_at_the_page_rate_s - 25.0 * 3_600.0).abs() < 1e-6);
+/// assert_eq!(periods_to_burn(0.0, 10_000.0, 0.001), f64::INFINITY);
+/// ```
+pub fn periods_to_burn(bad: f64, total: f64, budget_ratio: f64) -> f64 {
+    if total <= 0.0 || bad <= 0.0 { f64::INFINITY } else { total * budget_ratio / bad.min(total) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MONTH_S: f64 = 30.0 * 86_400.0;
-
     #[test]
-    fn half_the_budget_at_the_page_rate_lasts_25_hours() {
-        let left = time_to_exhaustion(0.5, 14.4, MONTH_S);
-        assert!((left - 25.0 * 3_600.0).abs() < 1e-6);
-        assert_eq!(time_to_exhaustion(0.5, 0.0, MONTH_S), f64::INFINITY);
-        assert_eq!(time_to_exhaustion(-0.1, 0.0, MONTH_S), 0.0);
+    fn impossible_counts_burn_as_the_nearest_possible_ones() {
+        for (bad, total, nearest) in [(5.0, 4.0, 4.0), (-1.0, 4.0, 0.0), (1.0, 0.0, 0.0), (1.0, -1.0, 0.0)] {
+            assert_eq!(burn_rate(bad, total, 0.1), burn_rate(nearest, total.max(1.0), 0.1));
+            assert_eq!(periods_to_burn(bad, total, 0.1), periods_to_burn(nearest, total.max(1.0), 0.1));
+        }
     }
 
     #[test]

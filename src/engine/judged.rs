@@ -64,6 +64,8 @@ struct Period {
     start: Timestamp,
     end: Timestamp,
     is_calendar: bool,
+    /// One over the milliseconds that have passed.
+    seen_per_ms: f64,
 }
 
 // The walk through the slots of an overspent budget is taken every so many ticks.
@@ -142,17 +144,23 @@ impl Judged {
         moment: Moment,
     ) -> Budget {
         let period = Period::new(self.shape.budgets[number], history, moment.at);
-        let spent = self.burn_rate(counts[period.window]) * period.passed(moment.at);
-        let remaining = 1.0 - spent;
-        let trend = self.burn_rate(counts[self.shape.trend]);
-        let exhaustion_s = burn_rate::time_to_exhaustion(remaining, trend, period.length_s());
-        let lasts = period.is_calendar && exhaustion_s >= period.left_s(moment.at);
+        let (spent, trend) = (counts[period.window], counts[self.shape.trend]);
+        let remaining = 1.0 - self.burn_rate(spent) * period.passed(moment.at);
+        let lasts = burn_rate::periods_to_burn(trend.bad, trend.total, self.budget_ratio);
+        let exhaustion_s = remaining.max(0.0) * period.length_s() * lasts;
+        let outlives = period.is_calendar && exhaustion_s >= period.left_s(moment.at);
         let observed_ms = history.observed_ms(period.start, sight.until) as f64;
-        let seen_ms = (moment.at.0 - period.start.0).max(1) as f64;
         Budget {
             remaining,
-            coverage: (observed_ms / seen_ms).clamp(0.0, 1.0),
-            exhaustion_s: if lasts { f64::INFINITY } else { exhaustion_s },
+            coverage: (observed_ms * period.seen_per_ms).clamp(0.0, 1.0),
+            // NaN is what nothing left times for ever comes to.
+            exhaustion_s: if outlives {
+                f64::INFINITY
+            } else if remaining > 0.0 {
+                exhaustion_s
+            } else {
+                0.0
+            },
             recovery_s: self.recovery_s(number, period, remaining, history, counts, moment),
         }
     }
@@ -277,12 +285,14 @@ impl Sight {
 impl Period {
     fn new(shape: BudgetShape, history: History<'_>, at: Timestamp) -> Self {
         match shape {
-            BudgetShape::Rolling { window, length_ms } => {
-                Self { window, start: Timestamp(at.0 - length_ms), end: at, is_calendar: false }
+            BudgetShape::Rolling { window, length_ms, per_ms } => {
+                let start = Timestamp(at.0 - length_ms);
+                Self { window, start, end: at, is_calendar: false, seen_per_ms: per_ms }
             }
             BudgetShape::Calendar { window, calendar } => {
                 let (start, end) = history.period(calendar);
-                Self { window, start, end, is_calendar: true }
+                let seen_per_ms = 1.0 / (at.0 - start.0).max(1) as f64;
+                Self { window, start, end, is_calendar: true, seen_per_ms }
             }
         }
     }

@@ -237,9 +237,10 @@ impl OpenSlots {
         self.deferred_len.fetch_sub(placed, Ordering::Relaxed);
     }
 
-    /// The memory of all cells.
-    pub(super) fn bytes(&self) -> usize {
-        let chunks = self.chunks.iter().filter(|chunk| chunk.get().is_some()).count();
+    /// The memory of the cells of the first `slis` SLIs.
+    pub(super) fn bytes(&self, slis: usize) -> usize {
+        let chunks = self.chunks.iter().take(slis.div_ceil(SLIS_PER_CHUNK));
+        let chunks = chunks.filter(|chunk| chunk.get().is_some()).count();
         size_of_val::<[OnceLock<Box<Chunk>>]>(&self.chunks) + chunks * size_of::<Chunk>()
     }
 }

@@ -110,7 +110,7 @@ impl Windows {
 
     /// The memory of all histories and open slots.
     pub fn bytes(&self) -> usize {
-        self.open.bytes()
+        self.open.bytes(self.places.len())
             + self.tables.iter().map(Table::bytes).sum::<usize>()
             + self.places.capacity() * size_of::<Option<Place>>()
             + self.coverages.capacity() * size_of::<Coverage>()

@@ -26,6 +26,7 @@
 //! that contains its event time, whatever the order of arrival. No lock is taken on either side.
 //! This module does not know series, SLOs or clocks.
 
+mod arrived;
 mod coverage;
 mod layout;
 #[cfg(all(test, slod_loom))]

@@ -18,11 +18,19 @@ pub(super) struct Judged {
     pub(super) sli: SliId,
     /// Whether all alerts are inactive.
     is_quiet: bool,
+    /// Whether any budget is.
+    is_overspent: bool,
     budget_ratio: f64,
     /// The largest lifetime counts so far. `count - bucket` can fall for a moment; a counter must not.
     published: Counts,
     pub(super) shape: Arc<Shape>,
     pub(super) instance: Arc<Instance>,
+    memory: Box<Memory>,
+}
+
+/// What is remembered of what burns.
+#[derive(Debug)]
+struct Memory {
     alerts: Box<[AlertState]>,
     /// By budget: when an overspent one is positive again.
     recoveries: Box<[Option<Timestamp>]>,
@@ -81,10 +89,13 @@ impl Judged {
         Self {
             sli: instance.sli,
             is_quiet: true,
+            is_overspent: false,
             budget_ratio: instance.slo.objective.target.budget_ratio(),
             published: Counts::ZERO,
-            alerts: vec![AlertState::default(); shape.rules.len()].into(),
-            recoveries: vec![None; shape.budgets.len()].into(),
+            memory: Box::new(Memory {
+                alerts: vec![AlertState::default(); shape.rules.len()].into(),
+                recoveries: vec![None; shape.budgets.len()].into(),
+            }),
             instance,
             shape,
         }
@@ -110,6 +121,7 @@ impl Judged {
         for (number, budget) in budgets.iter_mut().enumerate() {
             *budget = self.budget(number, history, counts, sight, moment);
         }
+        self.is_overspent = budgets.iter().any(|budget| budget.remaining < 0.0);
         self.step_alerts(counts, row.status, sight, moment, alerts);
 
         let period = counts[self.shape.budgets[0].window()];
@@ -175,14 +187,17 @@ impl Judged {
         moment: Moment,
     ) -> f64 {
         if remaining >= 0.0 {
-            self.recoveries[number] = None;
+            if self.is_overspent {
+                self.memory.recoveries[number] = None;
+            }
             return 0.0;
         }
         if period.is_calendar {
             return period.left_s(moment.at);
         }
         let is_due = (moment.ticks + u64::from(self.sli.0)).is_multiple_of(RECOVERY_TICKS);
-        let recovery = match self.recoveries[number].filter(|recovery| !is_due && *recovery > moment.at) {
+        let known = self.memory.recoveries[number];
+        let recovery = match known.filter(|recovery| !is_due && *recovery > moment.at) {
             Some(known) => known,
             None => {
                 let allowed = counts[period.window].total * self.budget_ratio;
@@ -190,7 +205,7 @@ impl Judged {
                 Timestamp(moment.at.0 + wait_ms)
             }
         };
-        self.recoveries[number] = Some(recovery);
+        self.memory.recoveries[number] = Some(recovery);
         (recovery.0 - moment.at.0) as f64 / 1_000.0
     }
 
@@ -222,7 +237,7 @@ impl Judged {
 
     fn move_alerts(&mut self, status: DataStatus, sight: Sight, moment: Moment, alerts: &mut [AlertReport]) {
         self.is_quiet = true;
-        let states = self.alerts.iter_mut().zip(&self.instance.slo.alerts);
+        let states = self.memory.alerts.iter_mut().zip(&self.instance.slo.alerts);
         for ((state, alert), report) in states.zip(alerts) {
             // A short window without any sample is not quiet but empty.
             let is_unseen = sight.last_sample.is_none_or(|last| last <= moment.at - alert.short);

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Counts, Layout, OpenSlots, SliId,
+    arrived::Arrived,
     coverage::Coverage,
     open::{Deferred, SLIS_MAX, SLOTS, What},
     table::Table,
@@ -27,7 +28,7 @@ pub struct Windows {
     /// What lies ahead of the evaluation, by its time.
     parked: BTreeMap<i64, Vec<Deferred>>,
     /// What is being placed; empty between advances.
-    arrived: Vec<Deferred>,
+    arrived: Arrived,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,7 @@ impl Windows {
             final_ms: now_ms,
             closed_before_turn_ms: now_ms,
             parked: BTreeMap::new(),
-            arrived: Vec::new(),
+            arrived: Arrived::default(),
         }
     }
 
@@ -114,7 +115,7 @@ impl Windows {
             + self.tables.iter().map(Table::bytes).sum::<usize>()
             + self.places.capacity() * size_of::<Option<Place>>()
             + self.coverages.capacity() * size_of::<Coverage>()
-            + self.arrived.capacity() * size_of::<Deferred>()
+            + self.arrived.bytes()
     }
 
     /// How many counts came too late to change what their slice counts for.
@@ -179,42 +180,36 @@ impl Windows {
     fn take_deferred(&mut self) {
         let ahead = self.parked.split_off(&(self.now_ms + 1));
         let due = std::mem::replace(&mut self.parked, ahead);
-        self.arrived.extend(due.into_values().flatten());
+        let mut arrived = std::mem::take(&mut self.arrived);
+        arrived.extend(due.into_values().flatten());
         // Bounded by what is there now, so that a flood cannot keep the tick here.
         for _ in 0..self.open.deferred_batches() {
-            self.arrived.extend(self.open.take_deferred().into_iter().flatten());
+            arrived.extend(self.open.take_deferred().into_iter().flatten());
         }
-        // A backlog has many counts for each SLI: placed in a row, they find its history in the cache.
-        self.arrived.sort_unstable_by_key(|deferred| (deferred.sli, deferred.to_ms));
-        let mut arrived = std::mem::take(&mut self.arrived);
-        for deferred in arrived.drain(..) {
-            self.place(deferred);
-        }
-        // A flood must not leave its memory behind.
-        arrived.shrink_to(ARRIVED_KEPT);
+        let (count, parked) = (arrived.len(), arrived.drain_by_sli(|deferred| self.place(deferred)));
+        self.open.note_placed(count - parked);
         self.arrived = arrived;
     }
 
-    fn place(&mut self, deferred: Deferred) {
+    /// False if it has to wait, and was parked.
+    fn place(&mut self, deferred: Deferred) -> bool {
         let Deferred { sli, from_ms, to_ms, what } = deferred;
         let place = self.places.get(sli.0 as usize).copied().flatten();
         let Some(place) = place.filter(|_| to_ms <= self.now_ms) else {
             // An SLI the tick has not met yet is met at the next: try again then.
             let until_ms = to_ms.max(self.now_ms + 1);
-            return self.parked.entry(until_ms).or_default().push(deferred);
+            self.parked.entry(until_ms).or_default().push(deferred);
+            return false;
         };
-        self.open.note_placed(1);
         let (table, row) = (&mut self.tables[place.table as usize], place.row as usize);
         match what {
             What::Unseen => self.coverages[sli.0 as usize].note_unseen(from_ms, to_ms),
             What::Counts(counts) if from_ms < to_ms => table.add_spread(row, from_ms, to_ms, counts),
             What::Counts(counts) => table.add(row, to_ms, counts),
         }
+        true
     }
 }
-
-// A few thousand series with gaps at once, in 3 MiB.
-const ARRIVED_KEPT: usize = 1 << 16;
 
 // === impl History ===
 

@@ -47,6 +47,8 @@ struct Clock {
     tails_from_ms: i64,
     /// By tier: the newest slot.
     newest: Vec<i64>,
+    /// By tier: where it will lie in the ring.
+    newest_index: Vec<usize>,
     /// By window: the slot that its start cuts, and the share of it that lies outside.
     cuts: Vec<(i64, f64)>,
     /// By calendar window: the present period, `(start, end]`.
@@ -395,7 +397,10 @@ impl Table {
         if slot == newest {
             self.tails[row * self.layout.tiers.len() + tier] += counts;
         } else if slot > newest - layout.slots as i64 {
-            let (ring, index) = (&mut self.rings[tier][row], layout.index(slot));
+            // Back around the ring; a remainder would cost more than the rest.
+            let (at, back) = (self.clock.newest_index[tier], (newest - slot) as usize);
+            let index = if at >= back { at - back } else { at + layout.slots - back };
+            let ring = &mut self.rings[tier][row];
             let mut content = ring.get(index);
             content += counts;
             self.ring_bytes += ring.set(layout.slots, index, content);
@@ -432,6 +437,7 @@ impl Clock {
             now_ms,
             tails_from_ms: i64::MIN,
             newest: layout.tiers.iter().map(|tier| tier.slot_of(now_ms)).collect(),
+            newest_index: layout.tiers.iter().map(|tier| tier.index(tier.slot_of(now_ms))).collect(),
             cuts: vec![(0, 0.0); layout.windows.len()],
             periods: layout.calendars.iter().map(|calendar| calendar.period(now)).collect(),
         };
@@ -478,6 +484,7 @@ impl Clock {
             let newest = layout.slot_of(to_ms);
             let slot = std::mem::replace(&mut self.newest[tier], newest);
             if newest > slot {
+                self.newest_index[tier] = layout.index(newest);
                 turn.ended.push(Ended { tier, slot, index: layout.index(slot), newest });
             }
         }

@@ -22,7 +22,7 @@ use slod::{
     slo::{SloId, workbook_alerts},
     telemetry::Telemetry,
     testing::slos,
-    time::Timestamp,
+    time::{Latest, Timestamp},
     window::{Counts, Layout, OpenSlots, SliId, Windows},
 };
 
@@ -144,6 +144,7 @@ struct Fleet {
     open: Arc<OpenSlots>,
     instances: Vec<Arc<Instance>>,
     telemetry: Telemetry,
+    last_request: Latest,
     now: Timestamp,
 }
 
@@ -163,7 +164,8 @@ impl Fleet {
         let all: Vec<_> = (0..slos_count).map(of).collect();
         all.iter().for_each(|instance| instance.note_live_series(2));
         let engine = Engine::new(config, instances, Arc::clone(&open), telemetry.evaluation.clone(), NOW);
-        let mut fleet = Self { engine, open, instances: all, telemetry, now: NOW };
+        let mut fleet =
+            Self { engine, open, instances: all, telemetry, last_request: Latest::default(), now: NOW };
         let mut now = NOW;
         fill(&mut now, |at| {
             fleet.send(at, 0, 1);
@@ -183,7 +185,8 @@ impl Fleet {
     }
 
     fn tick(&mut self) {
-        black_box(self.engine.tick(self.now, Some(self.now)));
+        self.last_request.note(self.now);
+        black_box(self.engine.tick(self.now, &self.last_request));
     }
 }
 

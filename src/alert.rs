@@ -71,6 +71,20 @@ impl AlertState {
         }
     }
 
+    /// The state after the clock was set back to `to`: later times were wrong.
+    #[must_use]
+    pub fn set_back(self, to: Timestamp) -> Self {
+        match self {
+            Self::Inactive => self,
+            Self::Pending { since, held_at } => {
+                Self::Pending { since: since.min(to), held_at: held_at.min(to) }
+            }
+            Self::Firing { since, held_at } => {
+                Self::Firing { since: since.min(to), held_at: held_at.min(to) }
+            }
+        }
+    }
+
     /// 0 inactive, 1 pending, 2 firing: the value published for it.
     pub fn level(self) -> u8 {
         match self {

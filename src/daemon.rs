@@ -154,7 +154,7 @@ impl Shared {
 
     fn tick(&self, engine: &mut Engine) {
         let start = self.clock.elapsed();
-        let report = engine.tick(self.clock.now(), self.last_request.get());
+        let report = engine.tick(self.clock.now(), &self.last_request);
         self.report.store(Some(report));
         self.evaluated_ms.store(self.clock.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.ingest.publish_sizes();

@@ -16,7 +16,7 @@ use crate::{
     matching::{Instances, Presences},
     report::{Report, Roster, Shape},
     telemetry::EvaluationMetrics,
-    time::Timestamp,
+    time::{Latest, Timestamp},
     window::{self, OpenSlots, SliId, Windows},
 };
 use judged::{Judged, Moment};
@@ -55,8 +55,8 @@ pub struct Engine {
     roster: Arc<Roster>,
     reports: Vec<Arc<Report>>,
     ticks: u64,
-    /// Instances that seem to have gone, found by the last tick.
-    idle: Vec<SliId>,
+    /// Whether the last tick found instances that seem to have gone.
+    has_idle: bool,
     /// Instances closed by the last tick, whose windows go with this one.
     closed: Vec<SliId>,
     telemetry: EvaluationMetrics,
@@ -87,20 +87,26 @@ impl Engine {
             roster: Arc::default(),
             reports: Vec::new(),
             ticks: 0,
-            idle: Vec::new(),
+            has_idle: false,
             closed: Vec::new(),
             telemetry,
         }
     }
 
     /// Evaluates every instance. `last_request` is when any sender last delivered anything.
-    pub fn tick(&mut self, now: Timestamp, last_request: Option<Timestamp>) -> Arc<Report> {
+    pub fn tick(&mut self, now: Timestamp, last_request: &Latest) -> Arc<Report> {
         self.ticks += 1;
         self.close_idle_instances();
+        let at = (now - self.config.delay).floor(self.resolution);
+        if self.windows.now().since(at) > SET_BACK_MIN.max(self.resolution * 2) {
+            self.set_back(at, now, last_request);
+        }
+        self.windows.close(at);
         self.meet_new_instances();
-        let at = self.advance_to((now - self.config.delay).floor(self.resolution));
+        self.windows.count();
         self.forget_closed_instances();
-        let heard = last_request.unwrap_or(self.started);
+        let at = self.windows.now();
+        let heard = last_request.get().unwrap_or(self.started);
         let report = self.judge_all(Moment {
             at,
             now,
@@ -117,15 +123,17 @@ impl Engine {
         report
     }
 
-    /// Returns the event time reached. A clock that is a little behind waits; one that was set back far
-    /// takes the windows with it, or they would stand still until it caught up.
-    fn advance_to(&mut self, at: Timestamp) -> Timestamp {
-        if self.windows.now().since(at) > SET_BACK_MIN {
-            self.windows.set_back(at);
-            self.telemetry.set_backs.inc();
+    /// A clock that is a little behind waits; one that was set back far takes with it the windows, which
+    /// would stand still until it caught up, and every other time that it showed.
+    fn set_back(&mut self, at: Timestamp, now: Timestamp, last_request: &Latest) {
+        self.windows.set_back(at);
+        for judged in &mut self.judged {
+            judged.set_back(at);
+            self.presences.of(judged.sli).set_back(at);
         }
-        self.windows.advance(at);
-        self.windows.now()
+        last_request.lower_to(now);
+        self.started = self.started.min(now);
+        self.telemetry.set_backs.inc();
     }
 
     fn judge_all(&mut self, moment: Moment) -> Arc<Report> {
@@ -138,9 +146,7 @@ impl Engine {
                 let (Some(history), Some(columns)) = (history, columns) else { continue };
                 let verdict = judged.judge(history, self.presences.of(judged.sli), moment, columns);
                 inconsistent += u64::from(verdict.is_inconsistent);
-                if verdict.is_idle {
-                    self.idle.push(judged.sli);
-                }
+                self.has_idle |= verdict.is_idle;
             }
             self.telemetry.inconsistent.inc_by(inconsistent);
         }
@@ -189,20 +195,17 @@ impl Engine {
     /// Closes groups that the last tick found idle and that no series belongs to. Before this tick counts,
     /// so that what their series added last is counted before their windows go.
     fn close_idle_instances(&mut self) {
-        if self.idle.is_empty() {
+        if !std::mem::take(&mut self.has_idle) {
             return;
         }
-        let Self { idle, instances, judged, closed, .. } = self;
-        idle.sort_unstable();
+        let Self { instances, judged, closed, .. } = self;
         judged.retain(|judged| {
-            let is_idle = idle.binary_search(&judged.sli).is_ok();
-            let is_closed = is_idle && instances.close_unused(&judged.instance);
+            let is_closed = judged.is_idle && instances.close_unused(&judged.instance);
             if is_closed {
                 closed.push(judged.sli);
             }
             !is_closed
         });
-        idle.clear();
         if !self.closed.is_empty() {
             self.take_roster();
         }

@@ -334,16 +334,13 @@ impl Ingest {
             self.cache.insert(raw_labels, Known::Unselected);
             return Ok(Known::Unselected);
         }
-        let followed = self.cache.followed();
-        if followed >= self.config.series_max {
-            return Err(Refusal::TooManySeries(followed));
-        }
         // Another order of the same labels is the same series.
-        let series = self.cache.find_or_follow(&labels, || {
+        let series = self.cache.find_or_follow(&labels, self.config.series_max, || {
             let (series, refused) = Series::new(labels.clone(), matches, &self.instances, &self.targets, now);
             self.telemetry.groups_refused.inc_by(refused);
             series
         });
+        let series = series.map_err(Refusal::TooManySeries)?;
         let known = Known::Followed(series);
         self.cache.insert(raw_labels, known.clone());
         Ok(known)
@@ -429,7 +426,7 @@ impl Default for Config {
             labels_per_series_max: 128,
             label_bytes_max: 64 << 10,
             series_max: 2_000_000,
-            // 48 bytes each: half a gigabyte at the very most.
+            // 48 bytes each: half a gigabyte, and what the requests under way add to it.
             deferred_max: 10_000_000,
             // As Prometheus.
             future_max: Duration::from_secs(600),

@@ -220,9 +220,14 @@ pub const WORKBOOK_WINDOWS: [WorkbookWindow; 4] = [
 
 /// The least number of bad events in the long window for an alert of this severity: 3 where a human
 /// is woken, else 1. In simulation three failures remove about 98% of the false pages of a service
-/// with 1,000 requests a day, and cost nothing above 5,000.
-pub fn default_min_bad_events(severity: &str) -> f64 {
-    if matches!(severity, "page" | "critical") { 3.0 } else { 1.0 }
+/// with 1,000 requests a day, and cost nothing above 5,000. A bad slice is more than a failure: one is
+/// enough; and where slices are bad in part, no sum of parts means anything.
+pub fn default_min_bad_events(severity: &str, budgeting: Budgeting) -> f64 {
+    match budgeting {
+        Budgeting::Occurrences if matches!(severity, "page" | "critical") => 3.0,
+        Budgeting::Occurrences | Budgeting::Timeslices { .. } => 1.0,
+        Budgeting::RatioTimeslices { .. } => 0.0,
+    }
 }
 
 // Below a week the workbook's longest window is most of the period, and a share of its budget says little.
@@ -380,7 +385,7 @@ impl WorkbookWindow {
             factor: self.budget_share * period.as_secs_f64() / self.long.as_secs_f64(),
             for_: Duration::ZERO,
             keep_firing_for: Duration::ZERO,
-            min_bad_events: default_min_bad_events(self.severity),
+            min_bad_events: default_min_bad_events(self.severity, Budgeting::Occurrences),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }

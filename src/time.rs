@@ -139,6 +139,11 @@ impl Default for Latest {
 }
 
 impl Latest {
+    /// Takes back times later than this: the clock that showed them was wrong.
+    pub fn lower_to(&self, at: Timestamp) {
+        self.0.fetch_min(at.0, Ordering::Relaxed);
+    }
+
     /// Forgets every time noted.
     pub fn forget(&self) {
         self.0.store(NEVER, Ordering::Relaxed);

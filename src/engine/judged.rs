@@ -20,6 +20,8 @@ pub(super) struct Judged {
     is_quiet: bool,
     /// Whether any budget is.
     is_overspent: bool,
+    /// Whether it is a group of which no window holds anything, found when it was due to be asked.
+    pub(super) is_idle: bool,
     budget_ratio: f64,
     /// The largest lifetime counts so far. `count - bucket` can fall for a moment; a counter must not.
     published: Counts,
@@ -53,7 +55,7 @@ pub(super) struct Moment {
 pub(super) struct Verdict {
     /// Its bad events are below zero or above all events.
     pub(super) is_inconsistent: bool,
-    /// It is a group, and none of its windows holds anything of it.
+    /// It is a group that may be gone.
     pub(super) is_idle: bool,
 }
 
@@ -72,9 +74,10 @@ struct Period {
     start: Timestamp,
     end: Timestamp,
     is_calendar: bool,
-    /// One over the milliseconds that have passed.
-    seen_per_ms: f64,
 }
+
+// A group may be idle for a day before its series are forgotten: no need to ask at every tick.
+const IDLE_TICKS: u64 = 64;
 
 // The walk through the slots of an overspent budget is taken every so many ticks.
 const RECOVERY_TICKS: u64 = 16;
@@ -90,6 +93,7 @@ impl Judged {
             sli: instance.sli,
             is_quiet: true,
             is_overspent: false,
+            is_idle: false,
             budget_ratio: instance.slo.objective.target.budget_ratio(),
             published: Counts::ZERO,
             memory: Box::new(Memory {
@@ -125,10 +129,17 @@ impl Judged {
         self.step_alerts(counts, row.status, sight, moment, alerts);
 
         let period = counts[self.shape.budgets[0].window()];
+        self.is_idle = !sight.is_live && self.is_idle(history, sight, moment);
         Verdict {
             is_inconsistent: burn_rate::is_inconsistent(period.bad, period.total),
-            is_idle: !sight.is_live && self.is_idle(history, sight, moment),
+            is_idle: self.is_idle,
         }
+    }
+
+    /// Takes back times later than `to`: the clock has been set back.
+    pub(super) fn set_back(&mut self, to: Timestamp) {
+        self.memory.alerts.iter_mut().for_each(|state| *state = state.set_back(to));
+        self.memory.recoveries.fill(None);
     }
 
     fn publish(&mut self, lifetime: Counts) -> Counts {
@@ -141,8 +152,9 @@ impl Judged {
 
     fn is_idle(&self, history: History<'_>, sight: Sight, moment: Moment) -> bool {
         let longest_ms = self.instance.layout.longest_ms();
-        let is_silent = sight.last_sample.is_some_and(|last| moment.at.0 - last.0 > longest_ms);
-        self.instance.role == Role::Group && is_silent && history.is_empty()
+        let is_silent = sight.last_sample.is_none_or(|last| moment.at.0 - last.0 > longest_ms);
+        let is_due = (moment.ticks + u64::from(self.sli.0)).is_multiple_of(IDLE_TICKS);
+        is_due && self.instance.role == Role::Group && is_silent && history.is_empty()
     }
 
     // --- budgets ---
@@ -160,11 +172,13 @@ impl Judged {
         let remaining = 1.0 - self.burn_rate(spent) * period.passed(moment.at);
         let lasts = burn_rate::periods_to_burn(trend.bad, trend.total, self.budget_ratio);
         let exhaustion_s = remaining.max(0.0) * period.length_s() * lasts;
-        let outlives = period.is_calendar && exhaustion_s >= period.left_s(moment.at);
-        let observed_ms = history.observed_ms(period.start, sight.until) as f64;
+        let outlives = period.is_calendar && remaining > 0.0 && exhaustion_s >= period.left_s(moment.at);
+        let (observed_ms, passed_ms) =
+            (history.observed_ms(period.start, sight.until), period.passed_ms(moment.at));
         Budget {
             remaining,
-            coverage: (observed_ms * period.seen_per_ms).clamp(0.0, 1.0),
+            // Divided only where something is missing.
+            coverage: if observed_ms >= passed_ms { 1.0 } else { observed_ms as f64 / passed_ms as f64 },
             // NaN is what nothing left times for ever comes to.
             exhaustion_s: if outlives {
                 f64::INFINITY
@@ -300,16 +314,18 @@ impl Sight {
 impl Period {
     fn new(shape: BudgetShape, history: History<'_>, at: Timestamp) -> Self {
         match shape {
-            BudgetShape::Rolling { window, length_ms, per_ms } => {
-                let start = Timestamp(at.0 - length_ms);
-                Self { window, start, end: at, is_calendar: false, seen_per_ms: per_ms }
+            BudgetShape::Rolling { window, length_ms } => {
+                Self { window, start: Timestamp(at.0 - length_ms), end: at, is_calendar: false }
             }
             BudgetShape::Calendar { window, calendar } => {
                 let (start, end) = history.period(calendar);
-                let seen_per_ms = 1.0 / (at.0 - start.0).max(1) as f64;
-                Self { window, start, end, is_calendar: true, seen_per_ms }
+                Self { window, start, end, is_calendar: true }
             }
         }
+    }
+
+    fn passed_ms(self, at: Timestamp) -> i64 {
+        (at.0 - self.start.0).max(1)
     }
 
     fn length_s(self) -> f64 {

@@ -1,7 +1,11 @@
 //! Which series a label block stands for. Keyed by the raw bytes: senders encode the labels of a series
 //! the same way every time, so that a known series costs a hash and a comparison.
 
-use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::BuildHasher,
+    sync::Arc,
+};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -77,9 +81,22 @@ impl SeriesCache {
     }
 
     /// The followed series of these labels; `follow` makes it when there is none.
-    pub(super) fn find_or_follow(&self, labels: &Labels, follow: impl FnOnce() -> Series) -> Arc<Series> {
+    ///
+    /// # Errors
+    /// With the number of series followed, when that is `series_max`.
+    pub(super) fn find_or_follow(
+        &self,
+        labels: &Labels,
+        series_max: usize,
+        follow: impl FnOnce() -> Series,
+    ) -> Result<Arc<Series>, usize> {
         let mut by_labels = self.by_labels.lock();
-        Arc::clone(by_labels.entry(labels.clone()).or_insert_with(|| Arc::new(follow())))
+        let followed = by_labels.len();
+        match by_labels.entry(labels.clone()) {
+            Entry::Occupied(known) => Ok(Arc::clone(known.get())),
+            Entry::Vacant(_) if followed >= series_max => Err(followed),
+            Entry::Vacant(vacant) => Ok(Arc::clone(vacant.insert(Arc::new(follow())))),
+        }
     }
 
     /// Forgets followed series of which nothing has arrived since `oldest`.

@@ -195,13 +195,8 @@ impl Route {
             batch.note_unseen(sli, unseen_since.0, at.0);
         }
         let events = self.worth.events(growth, arrival.value);
-        if events == Counts::ZERO {
-            return;
-        }
-        if self.instance.is_gap(from, at) {
-            batch.add_spread(sli, from.0, at.0, events);
-        } else {
-            batch.add(sli, at.0, events);
+        if events != Counts::ZERO {
+            self.instance.add(batch, from, at, events);
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     labels::Labels,
     slo::Slo,
     time::{Timestamp, millis},
-    window::{Layout, SliId, Windows},
+    window::{Batch, Counts, Layout, SliId, Windows},
 };
 
 /// One SLO, one group of it, or all its groups together, with a budget of its own.
@@ -38,6 +38,7 @@ pub struct Instance {
     /// Its windows.
     pub layout: Arc<Layout>,
     spread_above_ms: i64,
+    slices_cut_steps: bool,
     presence: PresenceRef,
 }
 
@@ -161,7 +162,8 @@ impl Instances {
         role: Role,
         group: &Labels,
     ) -> Result<Arc<Instance>, TooManyGroups> {
-        let inner = &mut *self.inner.lock();
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
         let key = (slo_index, role, group.clone());
         if let Some(instance) = inner.known.get(&key) {
             return Ok(Arc::clone(instance));
@@ -169,7 +171,12 @@ impl Instances {
         let open = inner.groups[slo_index].open;
         let is_free = role != Role::Group || open < self.groups_per_slo_max;
         let Some(sli) = is_free.then(|| inner.next_number()).flatten() else {
-            self.note_refusal(&mut inner.groups[slo_index], slo_index, group);
+            let is_news = !std::mem::replace(&mut inner.groups[slo_index].was_refused, true);
+            if is_news {
+                // Not under the lock, which the tick takes: who reads the log may be slow.
+                drop(guard);
+                self.log_refusal(slo_index, group, open);
+            }
             return Err(TooManyGroups(open));
         };
         let presence = inner.presences.begin(sli);
@@ -183,13 +190,12 @@ impl Instances {
     }
 
     /// Says once per SLO what `slod_slo_groups_refused_total` counts.
-    fn note_refusal(&self, groups: &mut Groups, slo_index: usize, group: &Labels) {
-        if !std::mem::replace(&mut groups.was_refused, true) {
-            tracing::warn!(
-                slo = %self.plan.slo(slo_index).id, %group, groups = groups.open,
-                "an SLO has more groups than limits.groups_per_slo_max: this and further ones count in its roll-up only"
-            );
-        }
+    fn log_refusal(&self, slo_index: usize, group: &Labels, groups: usize) {
+        tracing::warn!(
+            slo = %self.plan.slo(slo_index).id, %group, groups, limit = self.groups_per_slo_max,
+            "an SLO has as many groups as it may (limits.groups_per_slo_max), or there are too many SLIs: \
+             this group and further ones count in the roll-up only"
+        );
     }
 
     fn new_instance(
@@ -203,8 +209,17 @@ impl Instances {
         let slo = Arc::clone(self.plan.slo(slo_index));
         let layout = Arc::clone(self.plan.layout(slo_index));
         let shortest = layout.windows.first().map_or(millis(SHORTEST_WINDOW), |window| window.length_ms);
-        let spread_above_ms = shortest / SPREAD_ABOVE_PART;
-        Instance { slo_index, group: group.clone(), role, sli, layout, spread_above_ms, presence, slo }
+        Instance {
+            slo_index,
+            group: group.clone(),
+            role,
+            sli,
+            spread_above_ms: shortest / SPREAD_ABOVE_PART,
+            slices_cut_steps: layout.slices_cut_steps(),
+            layout,
+            presence,
+            slo,
+        }
     }
 }
 
@@ -241,8 +256,19 @@ impl Instance {
         self.presence.note_live_series(change);
     }
 
+    /// Adds the events of `(from, at]`: at their time, or over the interval if that is a gap.
+    pub fn add(&self, batch: &mut Batch<'_>, from: Timestamp, at: Timestamp, events: Counts) {
+        if self.is_gap(from, at) {
+            batch.add_spread(self.sli, from.0, at.0, events);
+        } else if self.slices_cut_steps {
+            batch.add_late(self.sli, at.0, events);
+        } else {
+            batch.add(self.sli, at.0, events);
+        }
+    }
+
     /// Whether an increment over this interval stands for a gap, and is to be spread over it.
-    pub fn is_gap(&self, from: Timestamp, at: Timestamp) -> bool {
+    fn is_gap(&self, from: Timestamp, at: Timestamp) -> bool {
         at.0.saturating_sub(from.0) > self.spread_above_ms
     }
 }

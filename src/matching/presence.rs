@@ -86,6 +86,13 @@ impl Presence {
         self.live_series.load(Ordering::Relaxed)
     }
 
+    /// Takes back what was noted by a clock that has been set back, so that event time is `at`.
+    pub fn set_back(&self, at: Timestamp) {
+        self.last_sample.lower_to(at);
+        self.late_arrival.forget();
+        self.late_since.forget();
+    }
+
     fn forget(&self) {
         self.last_sample.forget();
         self.live_series.store(0, Ordering::Relaxed);

@@ -28,7 +28,7 @@ pub struct Shape {
 }
 
 /// Where the numbers of a budget come from.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BudgetShape {
     /// A rolling window.
     Rolling {
@@ -36,8 +36,6 @@ pub enum BudgetShape {
         window: usize,
         /// Its length.
         length_ms: i64,
-        /// One over its length.
-        per_ms: f64,
     },
     /// A calendar window.
     Calendar {
@@ -79,11 +77,9 @@ impl Shape {
         let mut calendars = 0;
         for window in &slo.objective.windows {
             budgets.push(match window {
-                TimeWindow::Rolling(length) => BudgetShape::Rolling {
-                    window: layout.window_number(*length),
-                    length_ms: millis(*length),
-                    per_ms: 1.0 / millis(*length).max(1) as f64,
-                },
+                TimeWindow::Rolling(length) => {
+                    BudgetShape::Rolling { window: layout.window_number(*length), length_ms: millis(*length) }
+                }
                 TimeWindow::Calendar(_) => {
                     let calendar = calendars;
                     calendars += 1;

@@ -77,7 +77,10 @@ fn read_alerting(
 }
 
 fn default_alerts(reader: &mut Reader<'_>, spec: &Fields<'_>, objective: &Objective) -> Vec<BurnRateAlert> {
-    let alerts = slo::workbook_alerts(objective.period());
+    let mut alerts = slo::workbook_alerts(objective.period());
+    for alert in &mut alerts {
+        alert.min_bad_events = slo::default_min_bad_events(&alert.severity, objective.budgeting);
+    }
     let at = spec.place_within(&["objective", "target"]);
     for alert in &alerts {
         alerting::warn_if_dead(reader, at, alert, objective, "write burn_rate_alerts with lower ones");
@@ -105,7 +108,9 @@ fn read_alert(reader: &mut Reader<'_>, node: &Node, objective: Option<&Objective
     let keep_firing_for = reader.optional_duration(&fields, "keep_firing_for");
     let labels = reader.labels(&fields, "labels");
     let annotations = reader.annotations(&fields, "annotations");
-    let min_bad_events = read_min_bad_events(reader, &fields, severity.unwrap_or_default());
+    let budgeting = objective.map(|objective| objective.budgeting).unwrap_or_default();
+    let default = slo::default_min_bad_events(severity.unwrap_or_default(), budgeting);
+    let min_bad_events = read_min_bad_events(reader, &fields, default);
     let (severity, factor, (short, long)) = (severity?.to_owned(), factor?, windows?);
     let alert = BurnRateAlert {
         severity,
@@ -148,8 +153,8 @@ fn read_windows(reader: &mut Reader<'_>, alert: &Fields<'_>) -> Option<(Duration
     Some((short, long))
 }
 
-fn read_min_bad_events(reader: &mut Reader<'_>, alert: &Fields<'_>, severity: &str) -> f64 {
-    let Some(node) = alert.get("min_bad_events") else { return slo::default_min_bad_events(severity) };
+fn read_min_bad_events(reader: &mut Reader<'_>, alert: &Fields<'_>, default: f64) -> f64 {
+    let Some(node) = alert.get("min_bad_events") else { return default };
     let number = reader.number(node, "min_bad_events").unwrap_or_default();
     if number < 0.0 {
         reader.error(node.at, format!("min_bad_events {number} must not be negative"));

@@ -92,7 +92,7 @@ impl World {
 
     /// Evaluates.
     pub fn tick(&mut self, now: Timestamp) -> Arc<Report> {
-        self.engine.tick(now, self.last_request.get())
+        self.engine.tick(now, &self.last_request)
     }
 
     /// Forgets what is long silent.

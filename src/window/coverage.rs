@@ -36,6 +36,12 @@ impl Coverage {
         }
     }
 
+    /// Begins again at `now_ms`, if it had begun.
+    pub(super) fn restart(&mut self, now_ms: i64) {
+        self.since_ms = self.since_ms.map(|_| now_ms);
+        self.holes.clear();
+    }
+
     /// How much of `(from, to]` was observed.
     pub(super) fn observed_ms(&self, from_ms: i64, to_ms: i64) -> i64 {
         let Some(since_ms) = self.since_ms else { return 0 };

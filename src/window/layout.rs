@@ -15,7 +15,7 @@ const SLOTS_PER_BUDGET_MIN: i64 = 600;
 // Windows up to this many times the shortest share a tier. Six puts 5m with 30m, and 1h with 6h.
 const TIER_SPAN_MAX: i64 = 6;
 
-// Widths that divide an hour or a day, so that slots of all tiers nest.
+// Widths that divide an hour or a day, so that full hours and days are edges of slots.
 const WIDTHS_MS: [i64; 25] = {
     const S: i64 = 1_000;
     const M: i64 = 60 * S;
@@ -60,6 +60,8 @@ pub struct Layout {
     pub calendars: Vec<Calendar>,
     /// What events are counted in, if not one by one.
     pub slices: Option<Slices>,
+    /// The step in which events are counted.
+    pub resolution_ms: i64,
 }
 
 /// Equal slices of time that each count as one event.
@@ -116,7 +118,13 @@ impl Layout {
         let mut lengths: Vec<i64> = windows.iter().map(length).chain(budgets.iter().copied()).collect();
         lengths.sort_unstable();
         lengths.dedup();
-        let mut layout = Self { tiers: Vec::new(), windows: Vec::new(), calendars: Vec::new(), slices: None };
+        let mut layout = Self {
+            tiers: Vec::new(),
+            windows: Vec::new(),
+            calendars: Vec::new(),
+            slices: None,
+            resolution_ms,
+        };
         let mut rest = lengths.as_slice();
         while let Some(&shortest) = rest.first() {
             let served = rest.partition_point(|length| *length <= shortest * TIER_SPAN_MAX);
@@ -133,9 +141,16 @@ impl Layout {
         longer.min(self.windows.len().saturating_sub(1))
     }
 
-    /// The longest rolling window; zero without any.
+    /// Whether a step of the resolution may lie in two slices, so that events must be counted at their
+    /// own times.
+    pub fn slices_cut_steps(&self) -> bool {
+        self.slices.is_some_and(|slices| slices.width_ms % self.resolution_ms != 0)
+    }
+
+    /// The longest rolling window, or the usual length of the longest calendar window.
     pub fn longest_ms(&self) -> i64 {
-        self.windows.last().map_or(0, |window| window.length_ms)
+        let calendars = self.calendars.iter().map(|calendar| millis(calendar.unit().nominal()));
+        self.windows.iter().map(|window| window.length_ms).chain(calendars).max().unwrap_or(0)
     }
 
     fn push_tier(&mut self, lengths: &[i64], budgets: &[i64], resolution_ms: i64) {

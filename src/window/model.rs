@@ -76,3 +76,76 @@ fn two_adds_to_one_cell() {
 fn adds_to_both_times_of_one_cell() {
     explore(&[1, 3], 2);
 }
+
+#[test]
+fn an_add_to_an_sli_that_the_owner_has_not_met() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let open = Arc::new(OpenSlots::new(SECOND));
+        let mut windows = Windows::new(Arc::clone(&open), START);
+        let layout = Arc::new(Layout::new(&[SECOND * WINDOW], &[], SECOND));
+        windows.insert(SliId(0), &layout);
+        open.cell(SliId(0), 0);
+        open.cell(SliId(1), 0);
+        let opened = Arc::new(loom::sync::Mutex::new(Vec::new()));
+        let writer = {
+            let (open, opened) = (Arc::clone(&open), Arc::clone(&opened));
+            thread::spawn(move || {
+                let mut batch = open.batch();
+                opened.lock().unwrap().push(SliId(1));
+                batch.add(SliId(1), (START + SECOND).0, Counts { bad: 0.0, total: 1.0 });
+            })
+        };
+        let tick = |windows: &mut Windows, second: u32| {
+            windows.close(START + SECOND * second);
+            for sli in opened.lock().unwrap().drain(..) {
+                windows.insert(sli, &layout);
+            }
+            windows.count();
+        };
+        (1..=3).for_each(|second| tick(&mut windows, second));
+        writer.join().unwrap();
+        for second in 4..=WINDOW + 3 {
+            tick(&mut windows, second);
+            let history = windows.history(SliId(1)).unwrap();
+            let inside = f64::from(u8::from(second < WINDOW + 1));
+            assert_eq!(history.windows().next().unwrap().total, inside, "at {second}");
+            assert_eq!(history.lifetime().total, 1.0);
+        }
+    });
+}
+
+#[test]
+fn a_full_cell_moves_on_while_others_add_and_the_owner_takes() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let open = Arc::new(OpenSlots::new(SECOND));
+        let mut windows = Windows::new(Arc::clone(&open), START);
+        windows.insert(SliId(0), &Arc::new(Layout::new(&[SECOND * WINDOW], &[], SECOND)));
+        open.cell(SliId(0), 0);
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let open = Arc::clone(&open);
+                thread::spawn(move || {
+                    let mut batch = open.batch();
+                    for _ in 0..2 {
+                        // Each fills the cell, see `CELL_FULL`.
+                        batch.add(SliId(0), (START + SECOND).0, Counts { bad: -1.0, total: 1.0 });
+                    }
+                })
+            })
+            .collect();
+        windows.advance(START + SECOND);
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        for second in 2..=4 {
+            windows.advance(START + SECOND * second);
+        }
+        let history = windows.history(SliId(0)).unwrap();
+        let all = Counts { bad: -4.0, total: 4.0 };
+        assert_eq!((history.windows().next().unwrap(), history.lifetime()), (all, all));
+    });
+}

@@ -45,12 +45,21 @@ const SLIS_PER_CHUNK: usize = 1;
 /// The most SLIs there can be. The table of chunks is allocated at start, 16 bytes a chunk.
 pub(super) const SLIS_MAX: usize = SLIS_PER_CHUNK * 4_096;
 
-/// The step of event time in which SLIs are counted and evaluated: the evaluation interval, or more
-/// when the delay is so long that live samples would not fit the open slots.
+// Steps that divide a quarter of an hour, as midnights of all time zones do.
+const STEPS_MS: [u64; 23] = [
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 3_000, 5_000, 6_000, 10_000, 12_000, 15_000, 20_000,
+    30_000, 60_000, 180_000, 300_000, QUARTER_MS,
+];
+const QUARTER_MS: u64 = 900_000;
+
+/// The step of event time in which SLIs are counted and evaluated: the evaluation interval, or more where
+/// the delay is so long that live samples would not fit the open slots, or where midnights would not lie
+/// between steps.
 pub fn resolution(evaluation_interval: Duration, evaluation_delay: Duration) -> Duration {
-    let interval = evaluation_interval.max(Duration::from_millis(1));
-    let delay_steps = evaluation_delay.as_millis().div_ceil(8);
-    interval * u32::try_from(delay_steps.div_ceil(interval.as_millis())).unwrap_or(u32::MAX).max(1)
+    let least = evaluation_interval.max(evaluation_delay / 8).as_micros().div_ceil(1_000).max(1);
+    let step = STEPS_MS.into_iter().find(|step| u128::from(*step) >= least);
+    let quarters = || u64::try_from(least.div_ceil(u128::from(QUARTER_MS))).unwrap_or(u64::MAX);
+    Duration::from_millis(step.unwrap_or_else(|| quarters().saturating_mul(QUARTER_MS)))
 }
 
 /// The open slots of every SLI, shared by ingest and the tick.
@@ -78,8 +87,15 @@ pub(super) struct Cell(AtomicI64);
 
 // The most that one add puts into a cell, and from where on whoever adds empties it: 256 threads may add
 // once more each before the first of them has done so.
+#[cfg(not(all(test, slod_loom)))]
 const CELL_ADD_MAX: u32 = 1 << 22;
+#[cfg(not(all(test, slod_loom)))]
 const CELL_FULL: u32 = 1 << 30;
+// So small that the second add meets a full cell.
+#[cfg(all(test, slod_loom))]
+const CELL_ADD_MAX: u32 = 1;
+#[cfg(all(test, slod_loom))]
+const CELL_FULL: u32 = 0;
 
 /// What the owner places.
 #[derive(Clone, Copy, Debug)]
@@ -288,8 +304,13 @@ impl Batch<'_> {
             None => Some(counts),
         };
         if let Some(counts) = full {
-            self.add_spread(sli, at_ms, at_ms, counts);
+            self.add_late(sli, at_ms, counts);
         }
+    }
+
+    /// Adds counts at an event time, to the millisecond and not to the step.
+    pub fn add_late(&mut self, sli: SliId, at_ms: i64, counts: Counts) {
+        self.add_spread(sli, at_ms, at_ms, counts);
     }
 
     /// Adds counts spread evenly over `(from, to]`, or all at `to` when they are equal.
@@ -335,7 +356,10 @@ mod tests {
     fn the_resolution_leaves_room_for_the_delay() {
         let ms = Duration::from_millis;
         assert_eq!(resolution(ms(1_000), ms(5_000)), ms(1_000));
-        assert_eq!(resolution(ms(1_000), ms(60_000)), ms(8_000));
+        assert_eq!(resolution(ms(1_000), ms(60_000)), ms(10_000));
+        assert_eq!(resolution(ms(7_000), ms(5_000)), ms(10_000));
+        assert_eq!(resolution(ms(100), ms(5_000)), ms(1_000));
+        assert_eq!(resolution(ms(1_000), ms(3 * 3_600_000)), ms(1_800_000));
         assert_eq!(resolution(ms(15_000), ms(5_000)), ms(15_000));
         assert_eq!(resolution(ms(0), ms(0)), ms(1));
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::time::Timestamp;
 
 /// The histories of every SLI, and the far side of the open slots. The order of calls at a tick:
-/// `insert` new SLIs, `advance`, then read.
+/// `close`, `insert` new SLIs, `count`, then read.
 #[derive(Debug)]
 pub struct Windows {
     open: Arc<OpenSlots>,
@@ -23,6 +23,8 @@ pub struct Windows {
     now_ms: i64,
     /// Up to here no batch can add to open slots any more.
     final_ms: i64,
+    /// … and once what is closed has been counted.
+    next_final_ms: i64,
     /// What was closed before the present generation of batches began.
     closed_before_turn_ms: i64,
     /// What lies ahead of the evaluation, by its time.
@@ -60,6 +62,7 @@ impl Windows {
             coverages: Vec::new(),
             now_ms,
             final_ms: now_ms,
+            next_final_ms: now_ms,
             closed_before_turn_ms: now_ms,
             parked: BTreeMap::new(),
             arrived: Arrived::default(),
@@ -129,26 +132,45 @@ impl Windows {
         for table in &mut self.tables {
             table.restart(to.0);
         }
-        self.coverages.fill(Coverage::default());
+        self.coverages.iter_mut().for_each(|coverage| coverage.restart(to.0));
+        // Cells would come to stand for times to come.
+        for step in 0..SLOTS as i64 {
+            self.open.visit_step(step * self.open.resolution_ms(), self.places.len(), |_, cell| {
+                cell.take();
+            });
+        }
+        self.open.note_placed(self.parked.values().map(Vec::len).sum());
+        self.parked.clear();
         (self.now_ms, self.final_ms, self.closed_before_turn_ms) = (to.0, to.0, to.0);
         self.open.close(to.0);
         self.open.reuse(to.0);
     }
 
-    /// Counts everything with an event time up to `to`, which must be a multiple of the resolution.
+    /// Moves time to `to`, which must be a multiple of the resolution, and counts what happened up to then.
     /// Going back in time only places what came late.
     pub fn advance(&mut self, to: Timestamp) {
-        let to_ms = to.0.max(self.now_ms);
-        self.now_ms = to_ms;
-        self.open.close(to_ms);
-        let final_ms = self.turn_generation();
+        self.close(to);
+        self.count();
+    }
+
+    /// The first half of [`advance`](Self::advance): from here on what is later than `to` is open. SLIs that
+    /// have counts up to then must be inserted between the halves. Whoever meets one later belongs to a
+    /// generation of batches that no longer reaches what [`count`](Self::count) finds final.
+    pub fn close(&mut self, to: Timestamp) {
+        self.now_ms = to.0.max(self.now_ms);
+        self.open.close(self.now_ms);
+        self.next_final_ms = self.turn_generation();
+    }
+
+    /// The second half of [`advance`](Self::advance).
+    pub fn count(&mut self) {
         for table in &mut self.tables {
-            table.advance(to_ms);
+            table.advance(self.now_ms);
         }
         self.take_open_slots();
         self.take_deferred();
-        self.final_ms = final_ms;
-        self.open.reuse(final_ms);
+        self.final_ms = self.next_final_ms;
+        self.open.reuse(self.final_ms);
     }
 
     /// Up to where no living batch can add. Asked before the cells are read, so that what is found
@@ -168,7 +190,7 @@ impl Windows {
         let mut at_ms = self.final_ms + resolution_ms;
         while at_ms <= last_ms {
             open.visit_step(at_ms, places.len(), |sli, cell| {
-                // An SLI the tick has not met yet is met before its cells are final.
+                // One that was opened since `close`: its cells are not final.
                 if let Some(place) = places[sli.0 as usize] {
                     tables[place.table as usize].add(place.row as usize, at_ms, cell.take());
                 }
@@ -186,7 +208,8 @@ impl Windows {
         for _ in 0..self.open.deferred_batches() {
             arrived.extend(self.open.take_deferred().into_iter().flatten());
         }
-        let (count, parked) = (arrived.len(), arrived.drain_by_sli(|deferred| self.place(deferred)));
+        let count = arrived.len();
+        let parked = arrived.drain_by_sli(|deferred| self.place(deferred));
         self.open.note_placed(count - parked);
         self.arrived = arrived;
     }
@@ -329,6 +352,55 @@ mod tests {
         windows.advance(START + SECOND * 11);
         assert_eq!(total(&windows, 0), 2.0);
         assert_eq!(windows.history(SliId(0)).unwrap().lifetime().total, 3.0);
+    }
+
+    #[test]
+    fn nothing_of_a_wrong_clock_appears_in_the_right_time() {
+        let (open, mut windows) = windows(&[60]);
+        (7_198..=7_200).for_each(|second| windows.advance(START + SECOND * second));
+        let mut batch = open.batch();
+        batch.add(SliId(0), START.0 + 7_205_000, Counts { bad: 0.0, total: 5.0 }); // to an open cell
+        batch.add(SliId(0), START.0 + 7_300_000, Counts { bad: 0.0, total: 5.0 }); // parked
+        drop(batch);
+        windows.advance(START + SECOND * 7_201);
+        assert_eq!(open.deferred(), 1);
+        windows.set_back(START + SECOND * 10);
+        assert_eq!(open.deferred(), 0);
+        for second in 11..=120 {
+            windows.advance(START + SECOND * second);
+            assert_eq!(total(&windows, 0), 0.0);
+        }
+    }
+
+    #[test]
+    fn observation_goes_on_after_a_clock_was_set_back() {
+        let (open, mut windows) = windows(&[60]);
+        open.batch().note_unseen(SliId(0), START.0, START.0);
+        windows.advance(START + SECOND * 7_200);
+        windows.set_back(START + SECOND * 10);
+        windows.advance(START + SECOND * 30);
+        let history = windows.history(SliId(0)).unwrap();
+        assert_eq!(history.observed_ms(START, START + SECOND * 30), 20_000);
+    }
+
+    #[test]
+    fn an_sli_opened_by_an_old_batch_is_counted_at_its_time() {
+        let (open, mut windows) = windows(&[60]);
+        let mut batch = open.batch();
+        windows.advance(START + SECOND);
+        windows.close(START + SECOND * 2);
+        // Whoever opens an SLI before `close` is met now; whoever does so now belongs to a batch that the
+        // next ticks wait for.
+        batch.add(SliId(1), START.0 + 1_000, Counts { bad: 0.0, total: 1.0 });
+        windows.count();
+        drop(batch);
+        windows.close(START + SECOND * 3);
+        windows.insert(SliId(1), &Arc::new(Layout::new(&[SECOND * 60], &[], SECOND)));
+        windows.count();
+        let total = |windows: &Windows| windows.history(SliId(1)).unwrap().windows().next().unwrap().total;
+        assert_eq!(total(&windows), 1.0);
+        windows.advance(START + SECOND * 61);
+        assert_eq!(total(&windows), 0.0);
     }
 
     #[test]

@@ -27,19 +27,20 @@ pub(super) struct Verdict {
     pub(super) counts: Counts,
 }
 
-// Seventeen hours of one-minute slices, in at most 8 KiB for whole counts. A sender's backlog is two or
-// three hours long.
+// Seventeen hours of one-minute slices, in at most 8 KiB for whole counts …
 const KEPT_MAX: i64 = 1_024;
+// … and of shorter ones as many as a sender's backlog may have.
+const BACKLOG_MS: i64 = 3 * 3_600_000;
 
 // === impl SliceColumn ===
 
 impl SliceColumn {
-    /// For rows whose longest rolling window is this long.
+    /// For rows whose longest window is this long.
     pub(super) fn new(slices: Slices, longest_ms: i64, now_ms: i64) -> Self {
-        let in_longest = longest_ms / slices.width_ms;
+        let most = KEPT_MAX.max(BACKLOG_MS / slices.width_ms);
         Self {
             slices,
-            kept: if in_longest == 0 { KEPT_MAX } else { in_longest.min(KEPT_MAX) } as usize,
+            kept: (longest_ms / slices.width_ms).clamp(1, most) as usize,
             newest: (now_ms - 1).div_euclid(slices.width_ms),
             tails: Vec::new(),
             rings: Vec::new(),

@@ -1,8 +1,8 @@
 //! The vocabulary: what an SLO is, free of where it was written and of how it is computed.
 //!
 //! Every spec reader lowers its format to [`Slo`]; everything after the readers knows only this.
-//! An [`Indicator`] is the one algebra of the product: bad and total events are each a sum of
-//! counter increments with coefficients, so a series' share in an SLI is a pair of numbers.
+//! An [`Indicator`] is the one algebra of the product: bad and total events are each a sum of what series
+//! measure (the growth of a counter, the samples of a gauge) with coefficients.
 //!
 //! Invariant: an [`Slo`] is valid. Its target lies strictly between 0 and 1, its windows are
 //! positive, and a short window is below its long one.

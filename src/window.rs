@@ -1,26 +1,34 @@
 //! Event counts per SLI over every window an SLO asks for.
 //!
 //! Time is cut into slots. Ingest threads add to *open slots*, a small ring per SLI of slots as wide as
-//! the evaluation's resolution; the owner (the tick) closes them and keeps what they held in the *tiers*
-//! of that SLI's history, rings of ever wider slots with a running sum for each window:
+//! the evaluation's resolution; the owner (the tick) closes them and keeps what they held in *tables*: a
+//! row per SLI, with a running sum for each window and, per tier, a ring of ever wider slots:
 //!
 //! ```text
-//!            any number of ingest threads                      one owner: advance(to)
-//!   add(sli, at) ──▶ open slots  │ 1s │ 1s │ 1s │ ··· 16 ──▶ tier 10s × 181   5m 30m
-//!          └──────▶ deferred     (late, spread, far ahead) ─▶ tier  2m × 181   1h 2h 6h
-//!                   a queue, applied at the next advance      tier 20m × 217   1d 3d
-//!                                                             tier  4h × 181   30d
+//!            any number of ingest threads                      one owner: close, insert, count
+//!   add(sli, at) ──▶ open slots  │ 1s │ 1s │ 1s │ ··· 16 ──▶ sums ─ tier 10s × 181   5m 30m
+//!          └──────▶ deferred     (late, spread, far ahead) ─▶     ─ tier  2m × 181   1h 2h 6h
+//!                   lists, placed SLI by SLI                      ─ tier 20m × 217   1d 3d
+//!                                                                 ─ tier  1h × 721   30d
 //! ```
 //!
-//! A slot number `k` of width `s` covers the event times `(k·s, (k+1)·s]`, so that a window `(t - W, t]`
-//! that ends on a slot's edge holds whole slots. The slot that the window's start cuts counts in
-//! proportion to the part inside. A window's count is therefore exact but for that one slot: it is off by
-//! at most the slot's content, and by nothing when events are spread evenly over the slot. Widths are at
-//! most a thirtieth of any window they serve.
+//! An SLI whose budget is counted in *slices* of time puts the verdict on each slice in there, instead of
+//! its events. A *calendar* window has no slots: nothing leaves it until it begins anew.
+//!
+//! A slot number `k` of width `s` covers the event times `(k·s, (k+1)·s]`. The slot that the start of a
+//! window `(t - W, t]` cuts counts by the share `1 - f` of it that lies inside. So every count but that
+//! slot's is exact, and a window whose start is the edge of a slot is exact as a whole.
+//!
+//! **How far a ratio may be off.** Let the cut slot hold `n` events and the estimated window `N`. Each event
+//! of the cut slot counts `1 - f` instead of 0 or 1, so its weight is off by at most `max(f, 1 - f)`, and
+//! contributes that times `(1 or 0) - r` to the error of the ratio, where `r` is the exact one. Hence
+//! `|ratio - exact| ≤ max(f, 1 - f) · n / N ≤ n / N`. A slot is at most a thirtieth of any window that it
+//! serves; for even traffic the error is nothing, because shares are then right. An incident can move when
+//! a condition begins or ends by at most one slot.
 //!
 //! Sums are kept by adding what arrives and subtracting what expires. That is exact for whole numbers of
-//! events; when a slot expires whose content may have been rounded (fractions, or more than 2^45), the sums
-//! of its tier are taken afresh from the slots, so that nothing drifts.
+//! events; when a slot expires whose content may have been rounded (fractions, or more than 2^43), the
+//! sum is taken afresh from the slots, so that nothing drifts.
 //!
 //! The invariant: every count added is counted exactly once in [`History::lifetime`], and in each window
 //! that contains its event time, whatever the order of arrival. No lock is taken on either side.
@@ -44,8 +52,8 @@ pub use layout::{Layout, Slices, TierLayout, WindowLayout};
 pub use open::{Batch, OpenSlots, SliId, resolution};
 pub use owner::{History, Windows};
 
-// As many as a window has slots, about 256, add up below 2^53, from where `f64` skips whole numbers.
-const EXACT_BELOW: f64 = (1_u64 << 45) as f64;
+// As many as a window has slots, at most 1,024 or so, add up below 2^53, from where `f64` skips whole numbers.
+const EXACT_BELOW: f64 = (1_u64 << 43) as f64;
 
 /// What a slot or a window holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -1,7 +1,7 @@
 # The one door to every command: CI and people use the same. CI calls `make test` and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deps check fmt fmt-check lint doc unit loom bench rules clean
+.PHONY: help run test test-slow test-deps check fmt fmt-check lint doc unit loom bench rules clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,6 +10,10 @@ run: ## Start slod with a simulated shop and a live view of its SLOs (Ctrl-C end
 	cargo run --release --quiet -- demo
 
 test: test-deps check unit ## Everything that CI runs: checks, tests, documentation tests
+
+test-slow: loom ## What a release needs beyond `make test`: properties with 10,000 cases each, and loom
+	PROPTEST_CASES=10000 cargo test --release --quiet --lib
+	PROPTEST_CASES=10000 cargo test --release --quiet --test it -- accuracy oracle
 
 test-deps: ## Install what the tests drive: Debian packages prometheus and prometheus-alertmanager
 	scripts/install-test-deps

@@ -17,6 +17,8 @@ use slod::{
     time::Timestamp,
 };
 
+use crate::support::cases;
+
 const START: Timestamp = Timestamp(1_700_006_400_000);
 const SECOND: Duration = Duration::from_secs(1);
 const SCRAPE: Duration = Duration::from_secs(5);
@@ -166,7 +168,7 @@ fn compare(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn counts_equal_the_oracles(series in proptest::collection::vec(any_series(), 1..7)) {

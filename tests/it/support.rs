@@ -1,4 +1,4 @@
-//! Processes, ports and HTTP for tests of the whole.
+//! Processes, ports and HTTP for tests of the whole, and how much they try.
 
 use std::{
     fs,
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use proptest::test_runner::Config as ProptestConfig;
 use tempfile::TempDir;
 
 /// A running slod with a directory of its own; killed when dropped.
@@ -179,6 +180,14 @@ pub fn json(address: SocketAddr, path: &str) -> serde_json::Value {
 /// A loopback address that nobody listens on.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// How many cases a property tries: this many, unless `PROPTEST_CASES` says otherwise.
+pub fn cases(usual: u32) -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(usual),
+    }
 }
 
 /// Wall time, for measuring between two moments of a test.

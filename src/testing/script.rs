@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! # Comments and empty lines are skipped. Times count from the start of the script.
+//! start 1711839600                 # in Unix seconds; a midnight of UTC when not given, before anything else
 //! interval 10s                     # of evaluation; 1s when not given, before anything else
 //! slo                              # an SLO in any accepted format, indented
 //!   apiVersion: slod.dev/v1
@@ -10,8 +11,8 @@
 //!                                  # at their own time, or all at once at a later one
 //!   http_requests_total{job="api",instance="a",code="200"} 0+10x240
 //! eval at 1h api-availability      # optionally {group="labels"}
-//!   expect events 2400             # also bad_events, budget, coverage, time_to_exhaustion
-//!   expect burn_rate 1h 14.4       # also error_ratio; `~14.4` means within 1%
+//!   expect events 2400             # also bad_events, budget, coverage, time_to_exhaustion, alerts, instances
+//!   expect burn_rate 1h 14.4       # also error_ratio and, by the window's label, budget; `~14.4` means within 1%
 //!   expect status ok
 //!   expect alert page inactive
 //! within 2h api-availability page firing between 9m and 10m
@@ -31,10 +32,11 @@ use crate::{
     time::{Timestamp, format_duration, parse_duration},
 };
 
-/// The start of every script: a midnight, so that slots of every width begin there.
+/// The usual start of a script: a midnight, so that slots of every width begin there.
 const START: Timestamp = Timestamp(1_700_006_400_000);
 
 struct Script {
+    start: Timestamp,
     interval: Duration,
     slos: Vec<Slo>,
     /// Samples that have not arrived, by time of arrival.
@@ -51,6 +53,7 @@ struct Script {
 /// The first line that cannot be understood, or whose expectation is not met, with its number.
 pub fn run_script(text: &str) -> Result<(), String> {
     let mut script = Script {
+        start: START,
         interval: Duration::from_secs(1),
         slos: Vec::new(),
         pending: BTreeMap::new(),
@@ -94,6 +97,11 @@ impl Script {
     fn command(&mut self, command: &str, block: &[&str]) -> Result<(), Fault> {
         let words: Vec<&str> = command.split_whitespace().collect();
         match *words.as_slice() {
+            ["start", seconds] => {
+                let seconds: i64 = seconds.parse().map_err(at_command)?;
+                (self.start, self.next) = (Timestamp(seconds * 1_000), Timestamp(seconds * 1_000));
+                Ok(())
+            }
             ["interval", interval] => {
                 self.interval = parse_duration(interval).map_err(at_command)?;
                 Ok(())
@@ -132,17 +140,17 @@ impl Script {
         for (offset, line) in content(block) {
             let series = parse_series(line).map_err(|error| (offset, error))?;
             for (n, value) in series.values.iter().enumerate() {
-                let at = START + from + step * n as u32;
+                let at = self.start + from + step * n as u32;
                 let labels = series.labels.clone();
                 let sent = value.map(|value| Sent { labels, at, value });
-                self.pending.entry(at.max(START + arriving)).or_default().extend(sent);
+                self.pending.entry(at.max(self.start + arriving)).or_default().extend(sent);
             }
         }
         Ok(())
     }
 
     fn evaluate(&mut self, time: &str, slo: &str, block: &[&str]) -> Result<(), Fault> {
-        let time = START + parse_duration(time).map_err(at_command)?;
+        let time = self.start + parse_duration(time).map_err(at_command)?;
         if time < self.report.evaluated_at {
             return Err(at_command("time only goes forward"));
         }
@@ -152,7 +160,7 @@ impl Script {
         for (offset, line) in content(block) {
             let words: Vec<&str> = line.split_whitespace().collect();
             let report = find(&self.report, slo).map_err(at_command)?;
-            expect(report, &words).map_err(|error| (offset, error))?;
+            expect(&self.report, report, &words).map_err(|error| (offset, error))?;
         }
         Ok(())
     }
@@ -166,23 +174,24 @@ impl Script {
         (from, to): (&str, &str),
     ) -> Result<(), String> {
         let parse = |text| parse_duration(text).map_err(|error| error.to_string());
-        let (limit, from, to) = (self.next + parse(limit)?, START + parse(from)?, START + parse(to)?);
+        let (limit, from, to) =
+            (self.next + parse(limit)?, self.start + parse(from)?, self.start + parse(to)?);
         while self.next <= limit {
             self.step()?;
             let now = self.report.evaluated_at;
             if alert_state(find(&self.report, slo)?, severity)? == state {
                 let in_time = (from..=to).contains(&now);
-                let when = format_duration(now.since(START));
+                let when = format_duration(now.since(self.start));
                 return if in_time { Ok(()) } else { Err(format!("{severity} is {state} at {when}")) };
             }
         }
-        Err(format!("{severity} was not {state} until {}", format_duration(limit.since(START))))
+        Err(format!("{severity} was not {state} until {}", format_duration(limit.since(self.start))))
     }
 
     /// Moves on by one evaluation: first what arrived, then the tick.
     fn step(&mut self) -> Result<(), String> {
         let (slos, interval) = (&self.slos, self.interval);
-        let world = self.world.get_or_insert_with(|| World::immediate(slos.clone(), interval, START));
+        let world = self.world.get_or_insert_with(|| World::immediate(slos.clone(), interval, self.start));
         let later = self.pending.split_off(&(self.next + Duration::from_millis(1)));
         for (arrival, samples) in std::mem::replace(&mut self.pending, later) {
             world.send(&samples, arrival).map_err(|error| error.to_string())?;
@@ -202,8 +211,17 @@ fn find<'a>(report: &'a Snapshot, name: &str) -> Result<&'a SloReport, String> {
     found.ok_or_else(|| format!("no SLO {name} with group {group}"))
 }
 
-fn expect(slo: &SloReport, words: &[&str]) -> Result<(), String> {
+fn expect(report: &Snapshot, slo: &SloReport, words: &[&str]) -> Result<(), String> {
     match *words {
+        ["expect", "instances", number] => {
+            let instances = report.slos.iter().filter(|other| other.slo.id == slo.slo.id);
+            close("instances", instances.count() as f64, number)
+        }
+        ["expect", "budget", window, value] => {
+            let found = slo.budgets.iter().find(|budget| budget.window.to_string() == window);
+            let found = found.ok_or_else(|| format!("the objective has no window {window}"))?;
+            close(&format!("budget {window}"), found.remaining, value)
+        }
         ["expect", "status", status] => same("status", slo.status.name(), status),
         ["expect", "alert", severity, state] => same("alert", alert_state(slo, severity)?, state),
         ["expect", quantity @ ("burn_rate" | "error_ratio"), window, value] => {
@@ -220,6 +238,7 @@ fn expect(slo: &SloReport, words: &[&str]) -> Result<(), String> {
 
 fn number(slo: &SloReport, quantity: &str) -> Result<f64, String> {
     match quantity {
+        "alerts" => Ok(slo.alerts.len() as f64),
         "events" => Ok(slo.events_total),
         "bad_events" => Ok(slo.bad_events_total),
         "budget" => Ok(slo.budget().remaining),

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown when a test fails")]
 #![allow(missing_docs, unreachable_pub, reason = "nobody imports tests")]
 
+mod accuracy;
 mod clock;
 mod daemon;
 mod e2e;

@@ -4,10 +4,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown when a test fails")]
 #![allow(missing_docs, unreachable_pub, reason = "nobody imports tests")]
 
+mod accelerated;
 mod accuracy;
 mod clock;
 mod daemon;
 mod e2e;
+mod fleet;
 mod ingest;
 mod oracle;
 mod rules;

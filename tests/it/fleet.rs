@@ -1,0 +1,94 @@
+//! An engine with many SLOs whose events a test adds itself, without the way in.
+
+use std::{sync::Arc, time::Duration};
+
+use slod::{
+    engine::{self, Engine},
+    labels::Labels,
+    matching::{Instance, Instances, Plan},
+    report::Report,
+    slo::{Slo, SloId},
+    telemetry::Telemetry,
+    testing::slos,
+    time::Timestamp,
+    window::{Batch, Counts, OpenSlots},
+};
+
+/// A midnight, so that slots of every width begin there.
+pub const START: Timestamp = Timestamp(1_700_006_400_000);
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const TARGET: f64 = 0.999;
+
+const SPEC: &str = r#"
+apiVersion: slod.dev/v1
+kind: ServiceLevelObjective
+metadata: {name: availability, service: api}
+spec:
+  sli:
+    type: availability
+    query: sum(rate(http_requests_total{code!~"5.."}[5m])) / sum(rate(http_requests_total[5m]))
+  objective: {target: 99.9, window: 30d}
+"#;
+
+pub struct Fleet {
+    pub now: Timestamp,
+    engine: Engine,
+    open: Arc<OpenSlots>,
+    instances: Vec<Arc<Instance>>,
+    telemetry: Telemetry,
+}
+
+/// The adds of one request.
+pub struct Adds<'a> {
+    batch: Batch<'a>,
+    instances: &'a [Arc<Instance>],
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// This many SLOs over 30 days with the workbook's alerts, evaluated each second without delay.
+    pub fn new(size: usize) -> Self {
+        let [slo] = <[Slo; 1]>::try_from(slos(SPEC)).unwrap();
+        let named =
+            |n: usize| Slo { id: SloId { service: "api".to_owned(), name: n.to_string() }, ..slo.clone() };
+        let config = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+        let plan = Arc::new(Plan::new((0..size).map(named).collect(), SECOND));
+        let instances = Arc::new(Instances::new(plan, 1));
+        let of = |n| instances.of_group(n, &Labels::default()).0.remove(0);
+        let all: Vec<_> = (0..size).map(of).collect();
+        all.iter().for_each(|instance| instance.note_live_series(1));
+        let open = Arc::new(OpenSlots::new(SECOND));
+        let telemetry = Telemetry::new();
+        let engine = Engine::new(config, instances, Arc::clone(&open), telemetry.evaluation.clone(), START);
+        Self { now: START, engine, open, instances: all, telemetry }
+    }
+
+    pub fn adds(&self) -> Adds<'_> {
+        Adds { batch: self.open.batch(), instances: &self.instances }
+    }
+
+    /// Evaluates once, `step` later.
+    pub fn tick(&mut self, step: Duration) -> Arc<Report> {
+        self.now = self.now + step;
+        self.engine.tick(self.now, Some(self.now))
+    }
+
+    /// What slod says of the memory of its windows.
+    pub fn window_memory(&self) -> i64 {
+        self.telemetry.evaluation.window_memory.get()
+    }
+}
+
+// === impl Adds ===
+
+impl Adds<'_> {
+    /// Adds events of an SLO as the way in does.
+    pub fn add(&mut self, slo: usize, at: Timestamp, bad: u32, total: u32) {
+        let instance = &self.instances[slo];
+        if let Some(unseen_since) = instance.note_sample(at) {
+            self.batch.note_unseen(instance.sli, unseen_since.0, at.0);
+        }
+        self.batch.add(instance.sli, at.0, Counts { bad: f64::from(bad), total: f64::from(total) });
+    }
+}

@@ -6,6 +6,7 @@
 
 mod accelerated;
 mod accuracy;
+mod allocations;
 mod clock;
 mod daemon;
 mod e2e;

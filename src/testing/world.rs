@@ -32,6 +32,7 @@ pub struct Sent {
 #[derive(Debug)]
 pub struct World {
     ingest: Ingest,
+    instances: Arc<Instances>,
     engine: Engine,
     telemetry: Telemetry,
     last_request: Latest,
@@ -62,8 +63,8 @@ impl World {
         let instances = Arc::new(Instances::new(Arc::new(Plan::new(slos, resolution)), groups_per_slo_max));
         let evaluation = telemetry.evaluation.clone();
         let engine = Engine::new(engine, Arc::clone(&instances), Arc::clone(&open), evaluation, now);
-        let ingest = Ingest::new(ingest, instances, open, telemetry.ingest.clone());
-        Self { ingest, engine, telemetry, last_request: Latest::default() }
+        let ingest = Ingest::new(ingest, Arc::clone(&instances), open, telemetry.ingest.clone());
+        Self { ingest, instances, engine, telemetry, last_request: Latest::default() }
     }
 
     /// The usual configuration, but evaluated without delay and with series counted as born at once.
@@ -98,6 +99,16 @@ impl World {
     /// Forgets what is long silent.
     pub fn sweep(&self, now: Timestamp) {
         self.ingest.sweep(now);
+    }
+
+    /// The instances of its SLOs.
+    pub fn instances(&self) -> &Instances {
+        &self.instances
+    }
+
+    /// The memory of all windows after the last evaluation.
+    pub fn window_memory(&self) -> i64 {
+        self.telemetry.evaluation.window_memory.get()
     }
 
     /// How many samples came to this outcome so far.

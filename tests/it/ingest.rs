@@ -12,6 +12,7 @@ use slod::{
     report::{DataStatus, SloReport},
     testing::{Sent, World, parse_labels, slos},
     time::Timestamp,
+    window::SliId,
 };
 
 const NOW: Timestamp = Timestamp(1_700_006_400_000);
@@ -324,4 +325,131 @@ fn a_series_silent_for_longer_than_the_gap_allowed_starts_over() {
     world.send(&[requests("200", at(2 * DAY + 10), 101.0)], at(2 * DAY + 10)).unwrap();
     assert_eq!(events(&mut world, at(2 * DAY + 10)), (0.0, 3.0));
     assert_eq!(only(&mut world, at(2 * DAY + 11)).status, DataStatus::Ok);
+}
+
+// --- groups that end ---
+
+/// Groups whose longest window is ten minutes, of pods that may be silent for five.
+fn short_lived(groups_max: usize) -> World {
+    let spec = r#"
+apiVersion: slod.dev/v1
+kind: ServiceLevelObjective
+metadata: {name: availability, service: api}
+spec:
+  sli:
+    bad: sum by (pod) (rate(errors_total[1m]))
+    total: sum by (pod) (rate(requests_total[1m]))
+  objective: {target: 99, window: 10m}
+  alerting:
+    burn_rate_alerts: [{severity: page, burn_rate: 10, window: 10m, short_window: 1m}]
+"#;
+    let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+    let ingest = ingest::Config { max_gap: SECOND * 300, ..ingest::Config::default() };
+    World::with_groups(slos(spec), engine, ingest, NOW, groups_max)
+}
+
+/// Delivers what a pod's counters show.
+fn pod(world: &World, name: &str, second: i64, errors: f64, requests: f64) {
+    let of = |metric| format!(r#"{metric}{{pod="{name}"}}"#);
+    let samples =
+        [sent(&of("errors_total"), at(second), errors), sent(&of("requests_total"), at(second), requests)];
+    world.send(&samples, at(second)).unwrap();
+}
+
+/// A pod, and bad and all its events.
+type Group = (String, f64, f64);
+
+/// Sweeps and evaluates once. Bad and all events of the roll-up, and the groups.
+fn after(world: &mut World, second: i64) -> ((f64, f64), Vec<Group>) {
+    world.sweep(at(second));
+    let slos = world.tick(at(second)).snapshot().slos;
+    let (roll_up, groups) = slos.split_first().unwrap();
+    assert_eq!(roll_up.role, Role::RollUp);
+    let group = |slo: &SloReport| (slo.group.get("pod").to_owned(), slo.bad_events_total, slo.events_total);
+    ((roll_up.bad_events_total, roll_up.events_total), groups.iter().map(group).collect())
+}
+
+fn number(world: &World, pod: &str) -> SliId {
+    world.instances().of_group(0, &Labels::new([("pod", pod)]).unwrap()).0[0].sli
+}
+
+fn group(pod: &str, bad: f64, total: f64) -> Group {
+    (pod.to_owned(), bad, total)
+}
+
+#[test]
+fn a_group_silent_for_longer_than_its_windows_makes_room_for_another() {
+    let mut world = short_lived(1);
+    pod(&world, "a", 0, 0.0, 0.0);
+    pod(&world, "b", 0, 0.0, 0.0);
+    pod(&world, "a", 10, 10.0, 100.0);
+    pod(&world, "b", 10, 0.0, 50.0);
+    assert_eq!(
+        after(&mut world, 10),
+        ((10.0, 150.0), vec![group("a", 10.0, 100.0)]),
+        "one group is the limit"
+    );
+    let number_of_a = number(&world, "a");
+    assert_eq!(after(&mut world, 400).1.len(), 1, "its series are forgotten, but not its events");
+    assert_eq!(after(&mut world, 610).1, [group("a", 10.0, 100.0)]);
+    after(&mut world, 611);
+    assert_eq!(after(&mut world, 612), ((10.0, 150.0), vec![]));
+    // The other one was refused, and is met anew.
+    pod(&world, "b", 620, 0.0, 60.0);
+    pod(&world, "b", 630, 1.0, 67.0);
+    assert_eq!(after(&mut world, 630), ((11.0, 157.0), vec![group("b", 1.0, 7.0)]));
+    assert_eq!(number(&world, "b"), number_of_a);
+    let slos = world.tick(at(631)).snapshot().slos;
+    let counts: Vec<_> = slos[1].windows.iter().map(|window| (window.bad_events, window.events)).collect();
+    assert_eq!(counts, [(1.0, 7.0); 2]);
+    assert!(slos[1].budget().coverage < 0.05, "it has been observed for ten seconds");
+}
+
+#[test]
+fn a_group_that_returns_in_time_keeps_its_counts() {
+    let mut world = short_lived(1);
+    pod(&world, "a", 0, 0.0, 0.0);
+    pod(&world, "a", 10, 10.0, 100.0);
+    for second in [10, 320, 500] {
+        assert_eq!(after(&mut world, second).1, [group("a", 10.0, 100.0)]);
+    }
+    // Its series were forgotten: another baseline, and then growth.
+    pod(&world, "a", 510, 12.0, 110.0);
+    pod(&world, "a", 520, 13.0, 115.0);
+    assert_eq!(after(&mut world, 520), ((11.0, 105.0), vec![group("a", 11.0, 105.0)]));
+    // Idle at 1,121 s, it would be closed at the next tick, before which it returns.
+    for second in [700, 1_000, 1_121] {
+        assert_eq!(after(&mut world, second).1, [group("a", 11.0, 105.0)]);
+    }
+    pod(&world, "a", 1_122, 20.0, 200.0);
+    pod(&world, "a", 1_123, 21.0, 201.0);
+    for second in 1_123..1_130 {
+        assert_eq!(after(&mut world, second), ((12.0, 106.0), vec![group("a", 12.0, 106.0)]));
+    }
+}
+
+#[test]
+fn a_thousand_generations_of_groups_take_the_memory_of_a_few() {
+    const GENERATIONS: i64 = 1_000;
+    const LIFE_S: i64 = 400;
+    let mut world = short_lived(3);
+    let mut memory = Vec::new();
+    let mut groups_max = 0;
+    for generation in 0..GENERATIONS {
+        let (name, start) = (format!("api-{generation}"), generation * LIFE_S);
+        for n in 0..4 {
+            let second = start + n * 90;
+            pod(&world, &name, second, n as f64, (100 * n) as f64);
+            groups_max = groups_max.max(after(&mut world, second + 5).1.len());
+        }
+        memory.push(world.window_memory());
+    }
+    let (roll_up, groups) = after(&mut world, GENERATIONS * LIFE_S);
+    assert_eq!(roll_up, (3.0 * GENERATIONS as f64, 300.0 * GENERATIONS as f64));
+    assert_eq!(groups_max, 3);
+    let newest = format!("api-{}", GENERATIONS - 1);
+    assert_eq!(groups.last(), Some(&group(&newest, 3.0, 300.0)), "none was refused");
+    let few = memory[..20].iter().max().unwrap();
+    let many = memory.iter().max().unwrap();
+    assert_eq!(few, many);
 }

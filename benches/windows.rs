@@ -2,7 +2,6 @@
 //!
 //! `cargo bench` measures; `cargo bench -- --test` runs each once, so that they keep working.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
 #![expect(clippy::print_stderr, reason = "memory is a result, too")]
 
 use std::{
@@ -16,35 +15,20 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slod::{
-    engine::{self, Engine},
-    labels::Labels,
-    matching::{Instance, Instances, Plan},
-    slo::{SloId, workbook_alerts},
-    telemetry::Telemetry,
-    testing::slos,
-    time::{Latest, Timestamp},
+    slo::workbook_alerts,
+    testing::Fleet,
+    time::Timestamp,
     window::{Counts, Layout, OpenSlots, SliId, Windows},
 };
 
-const NOW: Timestamp = Timestamp(1_700_006_400_000);
+const NOW: Timestamp = Fleet::START;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 /// How often each SLI has events, in seconds: a usual scrape interval.
-const SCRAPE: u32 = 15;
+const SCRAPE: usize = 15;
 /// A busy service: 100 requests a second, one in a thousand bad.
 const EVENTS: Counts = Counts { bad: 1.0, total: 1_500.0 };
-
-const SPEC: &str = r#"
-apiVersion: slod.dev/v1
-kind: ServiceLevelObjective
-metadata: {name: availability, service: api}
-spec:
-  sli:
-    type: availability
-    query: sum(rate(http_requests_total{code!~"5.."}[5m])) / sum(rate(http_requests_total[5m]))
-  objective: {target: 99.9, window: 30d}
-"#;
 
 /// Histories of `slis` SLIs with the workbook's windows at 30 days.
 fn windows(slis: usize) -> (Arc<OpenSlots>, Windows) {
@@ -138,56 +122,22 @@ fn fill(now: &mut Timestamp, mut step: impl FnMut(Timestamp)) {
     }
 }
 
-/// An engine with this many SLOs, each with traffic.
-struct Fleet {
-    engine: Engine,
-    open: Arc<OpenSlots>,
-    instances: Vec<Arc<Instance>>,
-    telemetry: Telemetry,
-    last_request: Latest,
-    now: Timestamp,
+/// So many SLOs with a month of traffic.
+fn fleet(size: usize) -> Fleet {
+    let mut fleet = Fleet::new(size);
+    let mut now = fleet.now;
+    fill(&mut now, |at| {
+        let step = at.since(fleet.now);
+        scrape(&fleet, at, 0..size);
+        fleet.tick(step);
+    });
+    fleet
 }
 
-impl Fleet {
-    fn new(slos_count: usize) -> Self {
-        let [slo] = <[_; 1]>::try_from(slos(SPEC)).unwrap();
-        let named = |n: usize| slod::slo::Slo {
-            id: SloId { service: "api".to_owned(), name: n.to_string() },
-            ..slo.clone()
-        };
-        let config = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-        let plan = Arc::new(Plan::new((0..slos_count).map(named).collect(), SECOND));
-        let instances = Arc::new(Instances::new(plan, 1));
-        let open = Arc::new(OpenSlots::new(SECOND));
-        let telemetry = Telemetry::new();
-        let of = |n| instances.of_group(n, &Labels::default()).0.remove(0);
-        let all: Vec<_> = (0..slos_count).map(of).collect();
-        all.iter().for_each(|instance| instance.note_live_series(2));
-        let engine = Engine::new(config, instances, Arc::clone(&open), telemetry.evaluation.clone(), NOW);
-        let mut fleet =
-            Self { engine, open, instances: all, telemetry, last_request: Latest::default(), now: NOW };
-        let mut now = NOW;
-        fill(&mut now, |at| {
-            fleet.send(at, 0, 1);
-            fleet.now = at;
-            fleet.tick();
-        });
-        fleet
-    }
-
-    /// Events of every `step`th SLO from `first` on.
-    fn send(&self, at: Timestamp, first: usize, step: usize) {
-        let mut batch = self.open.batch();
-        for instance in self.instances.iter().skip(first).step_by(step) {
-            instance.note_sample(at);
-            batch.add(instance.sli, at.0, EVENTS);
-        }
-    }
-
-    fn tick(&mut self) {
-        self.last_request.note(self.now);
-        black_box(self.engine.tick(self.now, &self.last_request));
-    }
+/// Events of these SLOs.
+fn scrape(fleet: &Fleet, at: Timestamp, slos: impl Iterator<Item = usize>) {
+    let mut adds = fleet.adds();
+    slos.for_each(|slo| adds.add(slo, at, EVENTS.bad as u32, EVENTS.total as u32));
 }
 
 /// The mean of consecutive ticks, a second apart, with a fifteenth of the SLOs scraped before each: slots
@@ -195,28 +145,27 @@ impl Fleet {
 fn tick(c: &mut Criterion) {
     let mut group = c.benchmark_group("tick");
     group.sample_size(10);
-    for slos_count in [1_000, 10_000, 100_000, 1_000_000] {
-        let mut fleet: Option<Fleet> = None;
-        group.throughput(Throughput::Elements(slos_count as u64));
-        group.bench_function(BenchmarkId::from_parameter(slos_count), |b| {
-            let fleet = fleet.get_or_insert_with(|| Fleet::new(slos_count));
+    for size in [1_000, 10_000, 100_000, 1_000_000] {
+        let mut made: Option<Fleet> = None;
+        group.throughput(Throughput::Elements(size as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            let fleet = made.get_or_insert_with(|| fleet(size));
             b.iter_custom(|ticks| {
                 let mut total = Duration::ZERO;
                 for _ in 0..ticks {
-                    fleet.now = fleet.now + SECOND;
-                    let second = (fleet.now.0 / 1_000) as usize;
-                    fleet.send(fleet.now, second % SCRAPE as usize, SCRAPE as usize);
+                    let at = fleet.now + SECOND;
+                    let phase = (at.0 / 1_000) as usize % SCRAPE;
+                    scrape(fleet, at, (phase..size).step_by(SCRAPE));
                     #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
                     let start = Instant::now();
-                    fleet.tick();
+                    black_box(fleet.tick(SECOND));
                     total += start.elapsed();
                 }
                 total
             });
         });
-        if let Some(fleet) = fleet {
-            let bytes = fleet.telemetry.evaluation.window_memory.get() as usize;
-            eprintln!("tick/{slos_count}: {} bytes of windows per SLO", bytes / slos_count);
+        if let Some(fleet) = made {
+            eprintln!("tick/{size}: {} bytes of windows per SLO", fleet.window_memory() / size as i64);
         }
     }
     group.finish();

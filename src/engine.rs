@@ -36,6 +36,8 @@ pub struct Config {
 
 // Longer than a clock is stepped or slewed in normal service.
 const SET_BACK_MIN: Duration = Duration::from_secs(60);
+// The series of a group that ended may be remembered for a day: no need to ask for them at every tick.
+const ASK_IDLE_EVERY: Duration = Duration::from_secs(60);
 // The one being written, the one published, and two that slow readers hold.
 const REPORTS_KEPT: usize = 4;
 
@@ -57,6 +59,8 @@ pub struct Engine {
     ticks: u64,
     /// Whether the last tick found instances that seem to have gone.
     has_idle: bool,
+    /// When those were last closed that no series holds.
+    asked_idle_at: Timestamp,
     /// Instances closed by the last tick, whose windows go with this one.
     closed: Vec<SliId>,
     telemetry: EvaluationMetrics,
@@ -88,6 +92,7 @@ impl Engine {
             reports: Vec::new(),
             ticks: 0,
             has_idle: false,
+            asked_idle_at: Timestamp::default(),
             closed: Vec::new(),
             telemetry,
         }
@@ -96,7 +101,7 @@ impl Engine {
     /// Evaluates every instance. `last_request` is when any sender last delivered anything.
     pub fn tick(&mut self, now: Timestamp, last_request: &Latest) -> Arc<Report> {
         self.ticks += 1;
-        self.close_idle_instances();
+        self.close_idle_instances(now);
         let at = (now - self.config.delay).floor(self.resolution);
         if self.windows.now().since(at) > SET_BACK_MIN.max(self.resolution * 2) {
             self.set_back(at, now, last_request);
@@ -133,6 +138,7 @@ impl Engine {
         }
         last_request.lower_to(now);
         self.started = self.started.min(now);
+        self.asked_idle_at = self.asked_idle_at.min(now);
         self.telemetry.set_backs.inc();
     }
 
@@ -194,10 +200,12 @@ impl Engine {
 
     /// Closes groups that the last tick found idle and that no series belongs to. Before this tick counts,
     /// so that what their series added last is counted before their windows go.
-    fn close_idle_instances(&mut self) {
-        if !std::mem::take(&mut self.has_idle) {
+    fn close_idle_instances(&mut self, now: Timestamp) {
+        let is_due = now.since(self.asked_idle_at) >= ASK_IDLE_EVERY;
+        if !std::mem::take(&mut self.has_idle) || !is_due {
             return;
         }
+        self.asked_idle_at = now;
         let Self { instances, judged, closed, .. } = self;
         judged.retain(|judged| {
             let is_closed = judged.is_idle && instances.close_unused(&judged.instance);

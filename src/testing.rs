@@ -3,6 +3,7 @@
 //!
 //! The oracle shares no arithmetic with what it judges: it recounts from all samples at every question.
 
+mod fleet;
 mod notation;
 mod oracle;
 mod script;
@@ -10,6 +11,7 @@ mod world;
 
 use crate::{slo::Slo, spec};
 
+pub use fleet::{Adds, Fleet};
 pub use notation::{SeriesLine, parse_labels, parse_series};
 pub use oracle::Oracle;
 pub use script::run_script;

@@ -20,7 +20,7 @@ pub(super) struct Judged {
     is_quiet: bool,
     /// Whether any budget is.
     is_overspent: bool,
-    /// Whether it is a group of which no window holds anything, found when it was due to be asked.
+    /// Whether it is a group of which no window holds anything.
     pub(super) is_idle: bool,
     budget_ratio: f64,
     /// The largest lifetime counts so far. `count - bucket` can fall for a moment; a counter must not.
@@ -75,9 +75,6 @@ struct Period {
     end: Timestamp,
     is_calendar: bool,
 }
-
-// A group may be idle for a day before its series are forgotten: no need to ask at every tick.
-const IDLE_TICKS: u64 = 64;
 
 // The walk through the slots of an overspent budget is taken every so many ticks.
 const RECOVERY_TICKS: u64 = 16;
@@ -153,8 +150,7 @@ impl Judged {
     fn is_idle(&self, history: History<'_>, sight: Sight, moment: Moment) -> bool {
         let longest_ms = self.instance.layout.longest_ms();
         let is_silent = sight.last_sample.is_none_or(|last| moment.at.0 - last.0 > longest_ms);
-        let is_due = (moment.ticks + u64::from(self.sli.0)).is_multiple_of(IDLE_TICKS);
-        is_due && self.instance.role == Role::Group && is_silent && history.is_empty()
+        self.instance.role == Role::Group && is_silent && history.is_empty()
     }
 
     // --- budgets ---

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
-use slod::{report::SloReport, time::Timestamp};
+use slod::{report::SloReport, testing::Fleet, time::Timestamp};
 
-use crate::fleet::{Fleet, SECOND, START, TARGET};
+const START: Timestamp = Fleet::START;
+const SECOND: Duration = Duration::from_secs(1);
+const TARGET: f64 = 0.999;
 
 const DAYS: usize = 60;
 const SLOS: usize = 1_000;

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use slod::report::Report;
+use slod::{report::Report, testing::Fleet};
 
-use crate::fleet::{Fleet, SECOND};
+const SECOND: Duration = Duration::from_secs(1);
 
 const SIZE: usize = 1_000;
 /// How often each SLO has events, in seconds.

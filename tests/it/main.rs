@@ -10,7 +10,6 @@ mod allocations;
 mod clock;
 mod daemon;
 mod e2e;
-mod fleet;
 mod ingest;
 mod oracle;
 mod rules;

@@ -1,23 +1,20 @@
-//! An engine with many SLOs whose events a test adds itself, without the way in.
+//! An engine with many SLOs whose events a test or a benchmark adds itself, without the way in.
 
 use std::{sync::Arc, time::Duration};
 
-use slod::{
+use super::slos;
+use crate::{
     engine::{self, Engine},
     labels::Labels,
     matching::{Instance, Instances, Plan},
     report::Report,
     slo::{Slo, SloId},
     telemetry::Telemetry,
-    testing::slos,
-    time::Timestamp,
+    time::{Latest, Timestamp},
     window::{Batch, Counts, OpenSlots},
 };
 
-/// A midnight, so that slots of every width begin there.
-pub const START: Timestamp = Timestamp(1_700_006_400_000);
-pub const SECOND: Duration = Duration::from_secs(1);
-pub const TARGET: f64 = 0.999;
+const SECOND: Duration = Duration::from_secs(1);
 
 const SPEC: &str = r#"
 apiVersion: slod.dev/v1
@@ -30,8 +27,12 @@ spec:
   objective: {target: 99.9, window: 30d}
 "#;
 
+/// An engine, and the far side of what it counts.
+#[derive(Debug)]
 pub struct Fleet {
+    /// The time of the last evaluation.
     pub now: Timestamp,
+    last_request: Latest,
     engine: Engine,
     open: Arc<OpenSlots>,
     instances: Vec<Arc<Instance>>,
@@ -39,6 +40,7 @@ pub struct Fleet {
 }
 
 /// The adds of one request.
+#[derive(Debug)]
 pub struct Adds<'a> {
     batch: Batch<'a>,
     instances: &'a [Arc<Instance>],
@@ -47,9 +49,12 @@ pub struct Adds<'a> {
 // === impl Fleet ===
 
 impl Fleet {
+    /// A midnight, so that slots of every width begin there.
+    pub const START: Timestamp = Timestamp(1_700_006_400_000);
+
     /// This many SLOs over 30 days with the workbook's alerts, evaluated each second without delay.
     pub fn new(size: usize) -> Self {
-        let [slo] = <[Slo; 1]>::try_from(slos(SPEC)).unwrap();
+        let slo = slos(SPEC).remove(0);
         let named =
             |n: usize| Slo { id: SloId { service: "api".to_owned(), name: n.to_string() }, ..slo.clone() };
         let config = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
@@ -60,10 +65,12 @@ impl Fleet {
         all.iter().for_each(|instance| instance.note_live_series(1));
         let open = Arc::new(OpenSlots::new(SECOND));
         let telemetry = Telemetry::new();
-        let engine = Engine::new(config, instances, Arc::clone(&open), telemetry.evaluation.clone(), START);
-        Self { now: START, engine, open, instances: all, telemetry }
+        let engine =
+            Engine::new(config, instances, Arc::clone(&open), telemetry.evaluation.clone(), Self::START);
+        Self { now: Self::START, last_request: Latest::default(), engine, open, instances: all, telemetry }
     }
 
+    /// Begins a request.
     pub fn adds(&self) -> Adds<'_> {
         Adds { batch: self.open.batch(), instances: &self.instances }
     }
@@ -71,7 +78,8 @@ impl Fleet {
     /// Evaluates once, `step` later.
     pub fn tick(&mut self, step: Duration) -> Arc<Report> {
         self.now = self.now + step;
-        self.engine.tick(self.now, Some(self.now))
+        self.last_request.note(self.now);
+        self.engine.tick(self.now, &self.last_request)
     }
 
     /// What slod says of the memory of its windows.

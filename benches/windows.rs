@@ -67,8 +67,8 @@ fn add(c: &mut Criterion) {
     });
 }
 
-/// Adds of two series each to 10,000 SLIs, and the owner placing them, per add: as they happen, and as a
-/// backlog of two hours, or of 29 days, that arrives within seconds.
+/// Adds of two series each to 10,000 SLIs, and the owner placing them, per add: as they happen, a scrape every
+/// 15 s and the windows moved every second; and as a backlog of two hours, or of 29 days, within seconds.
 fn late(c: &mut Criterion) {
     const SLIS: u32 = 10_000;
     const SCRAPES: u32 = 40;
@@ -97,8 +97,10 @@ fn late(c: &mut Criterion) {
                         }
                     }
                     if is_live {
-                        now = now + SECOND;
-                        windows.advance(now);
+                        for _ in 0..SCRAPE {
+                            now = now + SECOND;
+                            windows.advance(now);
+                        }
                     } else if scrape % 10 == 9 {
                         // A backlog comes at some 100 scrapes a second or less.
                         now = now + SECOND;

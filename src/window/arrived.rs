@@ -16,7 +16,7 @@ pub(super) struct Arrived {
 
 // Up to here comparing is faster than going through all SLIs.
 const FEW: usize = 4_096;
-// A flood must not leave its memory behind: 3 MiB for each of the lists are kept.
+// A flood must not leave its memory behind: once it is over, 3 MiB for each of the lists are kept.
 const KEPT: usize = 1 << 16;
 
 // === impl Arrived ===
@@ -38,6 +38,7 @@ impl Arrived {
     /// Hands out everything, SLI by SLI; of one SLI in the order of arrival, with counts of the same time
     /// added up. Returns how many were not taken, as far as `place` says.
     pub(super) fn drain_by_sli(&mut self, mut place: impl FnMut(Deferred) -> bool) -> usize {
+        let arrived = self.deferred.len();
         self.sort();
         let mut untaken = 0;
         let mut rest = self.deferred.drain(..).peekable();
@@ -51,8 +52,11 @@ impl Arrived {
             untaken += usize::from(!place(deferred));
         }
         drop(rest);
-        self.deferred.shrink_to(KEPT);
-        self.sorted.shrink_to(KEPT);
+        if arrived < KEPT {
+            self.sorted.truncate(KEPT);
+            self.sorted.shrink_to(KEPT);
+            self.deferred.shrink_to(KEPT);
+        }
         untaken
     }
 
@@ -72,14 +76,16 @@ impl Arrived {
         for place in &mut self.places {
             before += std::mem::replace(place, before);
         }
-        self.sorted.clear();
-        self.sorted.extend_from_slice(&self.deferred);
+        // What it held the last time is as good as anything to write over.
+        let (arrived, any) = (self.deferred.len(), self.deferred[0]);
+        self.sorted.resize(self.sorted.len().max(arrived), any);
         for deferred in &self.deferred {
             let place = &mut self.places[deferred.sli.0 as usize];
             self.sorted[*place as usize] = *deferred;
             *place += 1;
         }
         std::mem::swap(&mut self.deferred, &mut self.sorted);
+        self.deferred.truncate(arrived);
     }
 }
 

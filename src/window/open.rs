@@ -18,7 +18,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use crossbeam_queue::SegQueue;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 use crossbeam_utils::CachePadded;
 
 use super::{
@@ -71,6 +71,8 @@ pub struct OpenSlots {
     chunks: Box<[OnceLock<Box<Chunk>>]>,
     deferred: SegQueue<Vec<Deferred>>,
     deferred_len: AtomicUsize,
+    /// Empty lists for the next requests that defer something.
+    spare: ArrayQueue<Vec<Deferred>>,
     generation: AtomicUsize,
     batches: [CachePadded<AtomicUsize>; 2],
 }
@@ -84,6 +86,10 @@ struct Chunk {
 /// Whole counts, `total << 32` plus `bad`, each of them within 2^31 in size.
 #[derive(Debug, Default)]
 pub(super) struct Cell(AtomicI64);
+
+// As many requests as a backlog brings in a second or so, with some 2,000 counts of 48 bytes each: 25 MiB.
+const SPARE_LISTS: usize = 256;
+const SPARE_CAPACITY: usize = 4_096;
 
 // The most that one add puts into a cell, and from where on whoever adds empties it: 256 threads may add
 // once more each before the first of them has done so.
@@ -139,6 +145,7 @@ impl OpenSlots {
             chunks: (0..SLIS_MAX / SLIS_PER_CHUNK).map(|_| OnceLock::new()).collect(),
             deferred: SegQueue::new(),
             deferred_len: AtomicUsize::new(0),
+            spare: ArrayQueue::new(SPARE_LISTS),
             generation: AtomicUsize::new(0),
             batches: Default::default(),
         }
@@ -249,6 +256,15 @@ impl OpenSlots {
         self.deferred.len()
     }
 
+    /// Takes back a list that has been emptied, if it is of the usual size.
+    pub(super) fn recycle(&self, mut list: Vec<Deferred>) {
+        list.clear();
+        if list.capacity() <= SPARE_CAPACITY {
+            // One too many is dropped.
+            let _ = self.spare.push(list);
+        }
+    }
+
     pub(super) fn note_placed(&self, placed: usize) {
         self.deferred_len.fetch_sub(placed, Ordering::Relaxed);
     }
@@ -315,13 +331,20 @@ impl Batch<'_> {
 
     /// Adds counts spread evenly over `(from, to]`, or all at `to` when they are equal.
     pub fn add_spread(&mut self, sli: SliId, from_ms: i64, to_ms: i64, counts: Counts) {
-        self.deferred.push(Deferred { sli, from_ms, to_ms, what: What::Counts(counts) });
+        self.defer(Deferred { sli, from_ms, to_ms, what: What::Counts(counts) });
     }
 
     /// Notes that no series of the SLI had a sample in `(from, to)`, and one had at `to`. Its first sample
     /// is to be noted, with any `from`: observation begins with it.
     pub fn note_unseen(&mut self, sli: SliId, from_ms: i64, to_ms: i64) {
-        self.deferred.push(Deferred { sli, from_ms, to_ms, what: What::Unseen });
+        self.defer(Deferred { sli, from_ms, to_ms, what: What::Unseen });
+    }
+
+    fn defer(&mut self, deferred: Deferred) {
+        if self.deferred.capacity() == 0 {
+            self.deferred = self.open.spare.pop().unwrap_or_default();
+        }
+        self.deferred.push(deferred);
     }
 
     /// The step of an event time if it is open.

@@ -206,7 +206,10 @@ impl Windows {
         arrived.extend(due.into_values().flatten());
         // Bounded by what is there now, so that a flood cannot keep the tick here.
         for _ in 0..self.open.deferred_batches() {
-            arrived.extend(self.open.take_deferred().into_iter().flatten());
+            if let Some(list) = self.open.take_deferred() {
+                arrived.extend(list.iter().copied());
+                self.open.recycle(list);
+            }
         }
         let count = arrived.len();
         let parked = arrived.drain_by_sli(|deferred| self.place(deferred));

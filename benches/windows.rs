@@ -130,7 +130,9 @@ fn fleet(size: usize) -> Fleet {
     let mut now = fleet.now;
     fill(&mut now, |at| {
         let step = at.since(fleet.now);
-        scrape(&fleet, at, 0..size);
+        let mut adds = fleet.adds();
+        (0..size).for_each(|slo| adds.add_unseen(slo, at, EVENTS.bad as u32, EVENTS.total as u32));
+        drop(adds);
         fleet.tick(step);
     });
     fleet

@@ -313,7 +313,7 @@ impl Ingest {
             let arrival = Arrival { at, value: sample.value, now: request.now };
             // A series that was forgotten between finding it and now is met anew.
             let observation = loop {
-                match series.observe(&self.config, &mut request.batch, arrival) {
+                match series.observe(self, &mut request.batch, arrival) {
                     Some(observation) => break observation,
                     None => match self.learn(&view.raw_labels, request.now) {
                         Ok(Known::Followed(anew)) => series = anew,

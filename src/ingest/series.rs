@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::Config;
+use super::{Config, Ingest};
 use crate::{
     counter::{Counter, Observation},
     labels::Labels,
@@ -24,7 +24,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Series {
     labels: Labels,
-    routes: Box<[Route]>,
     /// Whether any route reads it as a counter; otherwise it is a gauge.
     is_counter: bool,
     state: Mutex<State>,
@@ -33,9 +32,20 @@ pub(super) struct Series {
 #[derive(Debug)]
 struct State {
     counter: Counter,
+    routes: Vec<Route>,
+    refused: Option<Box<Refused>>,
     last_arrival: Timestamp,
     /// Forgotten by the cache: whoever still holds it must look the series up again.
     is_ended: bool,
+}
+
+/// Groups that their SLOs had no room for. All series of a group must enter it together as soon as there
+/// is: otherwise its errors, newer than its other series, would open it for themselves alone.
+#[derive(Debug)]
+struct Refused {
+    matches: Vec<Match>,
+    /// How many groups had been closed when room was last asked for.
+    asked_at: u64,
 }
 
 /// A sample on its way in.
@@ -92,20 +102,23 @@ impl Series {
         targets: &Targets,
         now: Timestamp,
     ) -> (Self, u64) {
-        let mut refused = 0;
-        let mut routes = Vec::new();
-        for Match { slo, worth, group } in matches {
-            let (open, too_many) = instances.of_group(slo, &group);
-            refused += u64::from(too_many.is_some());
-            let (worth, target) = (Arc::new(worth), targets.of_series(slo, &labels));
+        let asked_at = instances.closed();
+        let (mut routes, mut refused) = (Vec::new(), Vec::new());
+        for found in matches {
+            let (open, too_many) = instances.of_group(found.slo, &found.group);
+            let (worth, target) = (Arc::new(found.worth.clone()), targets.of_series(found.slo, &labels));
             routes.extend(open.into_iter().map(|instance| {
                 let (worth, target) = (Arc::clone(&worth), target.clone());
                 Route { instance, worth, target }
             }));
+            refused.extend(too_many.map(|_| found));
         }
         let is_counter = routes.iter().any(|route| route.worth.growth != Counts::ZERO);
-        let state = State { counter: Counter::default(), last_arrival: now, is_ended: false };
-        (Self { labels, routes: routes.into(), is_counter, state: Mutex::new(state) }, refused)
+        let refusals = refused.len() as u64;
+        let refused = (refusals > 0).then(|| Box::new(Refused { matches: refused, asked_at }));
+        let counter = Counter::default();
+        let state = State { counter, routes, refused, last_arrival: now, is_ended: false };
+        (Self { labels, is_counter, state: Mutex::new(state) }, refusals)
     }
 
     pub(super) fn labels(&self) -> &Labels {
@@ -116,7 +129,7 @@ impl Series {
     /// sample finds the counter moved on. `None` if the series has been forgotten.
     pub(super) fn observe(
         &self,
-        config: &Config,
+        ingest: &Ingest,
         batch: &mut Batch<'_>,
         arrival: Arrival,
     ) -> Option<Observation> {
@@ -125,20 +138,27 @@ impl Series {
             return None;
         }
         state.last_arrival = arrival.now;
-        let Arrival { at, value, .. } = arrival;
-        let counter = &mut state.counter;
-        let was_live = counter.is_live();
+        if state.refused.is_some() {
+            state.enter_groups(ingest, &self.labels);
+        }
+        let State { counter, routes, .. } = &mut *state;
+        let (config, was_live) = (&ingest.config, counter.is_live());
         let observation = if self.is_counter {
-            counter.observe(at, value, || self.born_after(at, config.warm_up), config.max_gap)
+            let born_after = || born_after(routes, arrival.at, config.warm_up);
+            counter.observe(arrival.at, arrival.value, born_after, config.max_gap)
         } else {
-            counter.observe_gauge(at, value)
+            counter.observe_gauge(arrival.at, arrival.value)
         };
         match observation {
-            Observation::Increment { from, value, .. } => self.count(config, batch, (from, value), arrival),
-            Observation::Baseline(_) | Observation::Sample => self.count(config, batch, (at, 0.0), arrival),
+            Observation::Increment { from, value, .. } => {
+                count(routes, config, batch, (from, value), arrival)
+            }
+            Observation::Baseline(_) | Observation::Sample => {
+                count(routes, config, batch, (arrival.at, 0.0), arrival);
+            }
             Observation::Stale | Observation::Rejected(_) => (),
         }
-        self.note_liveness(was_live, counter.is_live());
+        note_liveness(routes, was_live, counter.is_live());
         Some(observation)
     }
 
@@ -147,7 +167,7 @@ impl Series {
         let mut state = self.state.lock();
         if state.last_arrival < oldest && !state.is_ended {
             state.is_ended = true;
-            self.note_liveness(state.counter.is_live(), false);
+            note_liveness(&state.routes, state.counter.is_live(), false);
         }
         state.is_ended
     }
@@ -155,31 +175,56 @@ impl Series {
     pub(super) fn is_ended(&self) -> bool {
         self.state.lock().is_ended
     }
+}
 
-    /// Counts growth since `from`.
-    fn count(&self, config: &Config, batch: &mut Batch<'_>, growth: (Timestamp, f64), arrival: Arrival) {
-        let is_late = arrival.at < arrival.now - config.late_after;
-        for route in &self.routes {
-            if is_late {
-                route.instance.note_late_arrival(arrival.now);
-            }
-            route.count(batch, growth, arrival);
+/// Counts growth since a time.
+fn count(
+    routes: &[Route],
+    config: &Config,
+    batch: &mut Batch<'_>,
+    growth: (Timestamp, f64),
+    arrival: Arrival,
+) {
+    let is_late = arrival.at < arrival.now - config.late_after;
+    for route in routes {
+        if is_late {
+            route.instance.note_late_arrival(arrival.now);
+        }
+        route.count(batch, growth, arrival);
+    }
+}
+
+fn note_liveness(routes: &[Route], was_live: bool, is_live: bool) {
+    if was_live != is_live {
+        for route in routes {
+            route.instance.note_live_series(if is_live { 1 } else { -1 });
         }
     }
+}
 
-    fn note_liveness(&self, was_live: bool, is_live: bool) {
-        if was_live != is_live {
-            for route in &self.routes {
-                route.instance.note_live_series(if is_live { 1 } else { -1 });
-            }
-        }
-    }
+/// A moment at which the series is known not to have existed: every SLO it counts for had followed its
+/// target for a while, and saw it scraped shortly before without this series.
+fn born_after(routes: &[Route], at: Timestamp, warm_up: Duration) -> Option<Timestamp> {
+    let scrapes = routes.iter().map(|route| route.target.as_ref()?.scraped_before(at, warm_up));
+    scrapes.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
 
-    /// A moment at which the series is known not to have existed: every SLO it counts for had followed
-    /// its target for a while, and saw it scraped shortly before without this series.
-    fn born_after(&self, at: Timestamp, warm_up: Duration) -> Option<Timestamp> {
-        let scrapes = self.routes.iter().map(|route| route.target.as_ref()?.scraped_before(at, warm_up));
-        scrapes.collect::<Option<Vec<_>>>()?.into_iter().max()
+// === impl State ===
+
+impl State {
+    /// Enters groups that were refused, if others have made room since it was last asked for.
+    fn enter_groups(&mut self, ingest: &Ingest, labels: &Labels) {
+        let closed = ingest.instances.closed();
+        let Some(mut refused) = self.refused.take_if(|refused| refused.asked_at != closed) else { return };
+        refused.asked_at = closed;
+        refused.matches.retain(|Match { slo, worth, group }| {
+            let Ok(instance) = ingest.instances.group(*slo, group) else { return true };
+            instance.note_live_series(i64::from(self.counter.is_live()));
+            let target = ingest.targets.of_series(*slo, labels);
+            self.routes.push(Route { instance, worth: Arc::new(worth.clone()), target });
+            false
+        });
+        self.refused = Some(refused).filter(|refused| !refused.matches.is_empty());
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{Ordering, fence},
+        atomic::{AtomicU64, Ordering, fence},
     },
     time::Duration,
 };
@@ -59,6 +59,7 @@ pub struct Instances {
     plan: Arc<Plan>,
     groups_per_slo_max: usize,
     inner: Mutex<Inner>,
+    closed: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +100,8 @@ impl Instances {
     /// appear.
     pub fn new(plan: Arc<Plan>, groups_per_slo_max: usize) -> Self {
         let inner = Inner { groups: vec![Groups::default(); plan.slos().len()], ..Inner::default() };
-        let instances = Self { plan, groups_per_slo_max, inner: Mutex::new(inner) };
+        let instances =
+            Self { plan, groups_per_slo_max, inner: Mutex::new(inner), closed: AtomicU64::new(0) };
         for (index, slo) in instances.plan.slos().enumerate() {
             let role = if slo.indicator.group_by.is_empty() { Role::Whole } else { Role::RollUp };
             // More SLOs than there can be SLIs are seen in the number of instances published.
@@ -120,9 +122,23 @@ impl Instances {
         if self.plan.slo(slo_index).indicator.group_by.is_empty() {
             return (all(Role::Whole).into_iter().collect(), None);
         }
-        let group = self.find_or_open(slo_index, Role::Group, group);
+        let group = self.group(slo_index, group);
         let refused = group.as_ref().err().copied();
         (group.into_iter().chain(all(Role::RollUp)).collect(), refused)
+    }
+
+    /// The instance of a group, opened if there is none yet.
+    ///
+    /// # Errors
+    /// When the SLO has as many groups as it may.
+    pub fn group(&self, slo_index: usize, group: &Labels) -> Result<Arc<Instance>, TooManyGroups> {
+        self.find_or_open(slo_index, Role::Group, group)
+    }
+
+    /// How many groups have been closed so far: as long as this stays, no room was made for others.
+    pub fn closed(&self) -> u64 {
+        // Who asks a moment too early asks again at the next sample.
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// The instances opened since the last call, and the presences of all.
@@ -148,6 +164,7 @@ impl Instances {
         fence(Ordering::Acquire);
         let key = (instance.slo_index, instance.role, instance.group.clone());
         inner.groups[instance.slo_index].open -= 1;
+        self.closed.fetch_add(1, Ordering::Relaxed);
         inner.known.remove(&key).is_some()
     }
 

@@ -97,6 +97,12 @@ impl Adds<'_> {
         if let Some(unseen_since) = instance.note_sample(at) {
             self.batch.note_unseen(instance.sli, unseen_since.0, at.0);
         }
-        self.batch.add(instance.sli, at.0, Counts { bad: f64::from(bad), total: f64::from(total) });
+        self.add_unseen(slo, at, bad, total);
+    }
+
+    /// Adds events of an SLO without any sample: a long past that leaves no holes.
+    pub fn add_unseen(&mut self, slo: usize, at: Timestamp, bad: u32, total: u32) {
+        let counts = Counts { bad: f64::from(bad), total: f64::from(total) };
+        self.batch.add(self.instances[slo].sli, at.0, counts);
     }
 }

@@ -1,9 +1,12 @@
 //! Of how much of a window an SLI's series were observed.
 
 /// When observation began, and the holes in it since.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Coverage {
-    since_ms: Option<i64>,
+    /// `NEVER` before the first sample.
+    since_ms: i64,
+    /// The length of all holes.
+    holes_ms: i64,
     /// Oldest first.
     holes: Vec<Hole>,
 }
@@ -19,17 +22,26 @@ struct Hole {
 // nothing of their length.
 const HOLES_MAX: usize = 16;
 
+const NEVER: i64 = i64::MAX;
+
 // === impl Coverage ===
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self { since_ms: NEVER, holes_ms: 0, holes: Vec::new() }
+    }
+}
 
 impl Coverage {
     /// Notes that nothing was seen in `(from, to]`, and something at `to`. The first such note begins the
     /// observation, whatever `from` is.
     pub(super) fn note_unseen(&mut self, from_ms: i64, to_ms: i64) {
-        if self.since_ms.is_none() {
-            self.since_ms = Some(to_ms);
+        if self.since_ms == NEVER {
+            self.since_ms = to_ms;
             return;
         }
         self.holes.push(Hole { from_ms, to_ms });
+        self.holes_ms += to_ms - from_ms;
         if self.holes.len() > HOLES_MAX {
             let oldest = self.holes.remove(0);
             self.holes[0].from_ms -= oldest.to_ms - oldest.from_ms;
@@ -38,16 +50,18 @@ impl Coverage {
 
     /// Begins again at `now_ms`, if it had begun.
     pub(super) fn restart(&mut self, now_ms: i64) {
-        self.since_ms = self.since_ms.map(|_| now_ms);
-        self.holes.clear();
+        let since_ms = if self.since_ms == NEVER { NEVER } else { now_ms };
+        *self = Self { since_ms, ..Self::default() };
     }
 
-    /// How much of `(from, to]` was observed.
+    /// How much of `(from, to]` was observed; `to` is not before the last hole's end.
     pub(super) fn observed_ms(&self, from_ms: i64, to_ms: i64) -> i64 {
-        let Some(since_ms) = self.since_ms else { return 0 };
-        let length = |from: i64, to: i64| (to.min(to_ms) - from.max(from_ms).max(since_ms)).max(0);
-        let holes: i64 = self.holes.iter().map(|hole| length(hole.from_ms, hole.to_ms)).sum();
-        (length(since_ms, to_ms) - holes).max(0)
+        let start_ms = from_ms.max(self.since_ms);
+        if self.holes_ms == 0 || start_ms >= to_ms {
+            return (to_ms - start_ms).max(0);
+        }
+        let inside = |hole: &Hole| (hole.to_ms - hole.from_ms.max(start_ms)).max(0);
+        to_ms - start_ms - self.holes.iter().map(inside).sum::<i64>()
     }
 }
 
@@ -63,8 +77,8 @@ mod tests {
         assert_eq!(coverage.observed_ms(0, 1_000), 600);
         coverage.note_unseen(500, 600);
         coverage.note_unseen(900, 1_100);
-        assert_eq!(coverage.observed_ms(0, 1_000), 400, "the last hole is in the window by half");
-        assert_eq!(coverage.observed_ms(550, 1_000), 300);
+        assert_eq!(coverage.observed_ms(0, 1_100), 400);
+        assert_eq!(coverage.observed_ms(550, 1_100), 300, "the first hole is in the window by half");
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl SliceColumn {
         self.too_late
     }
 
+    /// The events of the slice that has not ended.
+    pub(super) fn open(&self, row: usize) -> Counts {
+        self.tails[row]
+    }
+
     /// Moves the present to `to_ms`. Returns the number of the slice that ended by that.
     pub(super) fn advance(&mut self, to_ms: i64) -> Option<i64> {
         let newest = self.number(to_ms);

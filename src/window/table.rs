@@ -194,10 +194,11 @@ impl Table {
         self.clock.periods[calendar]
     }
 
-    /// Whether no window holds anything.
+    /// Whether no window holds anything, nor the slice that has not ended.
     pub(super) fn is_empty(&self, row: usize) -> bool {
         let is_zero = |counts: Counts| counts == Counts::ZERO;
-        self.windows(row).all(is_zero) && self.calendars(row).iter().copied().all(is_zero)
+        let open_slice = self.slices.as_ref().map_or(Counts::ZERO, |slices| slices.open(row));
+        self.windows(row).chain(self.calendars(row).iter().copied()).all(is_zero) && is_zero(open_slice)
     }
 
     /// How long from now until `enough` holds of a window's counts if nothing more is added: events leave

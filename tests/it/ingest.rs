@@ -453,3 +453,37 @@ fn a_thousand_generations_of_groups_take_the_memory_of_a_few() {
     let many = memory.iter().max().unwrap();
     assert_eq!(few, many);
 }
+
+#[test]
+fn a_group_without_a_single_sample_that_counts_makes_room_for_another() {
+    let mut world = short_lived(1);
+    world.send(&[sent(r#"requests_total{pod="a"}"#, at(0), STALE)], at(0)).unwrap();
+    assert_eq!(after(&mut world, 1).1, [group("a", 0.0, 0.0)]);
+    for second in [400, 700, 1_500, 1_561, 100_000, 100_061] {
+        after(&mut world, second);
+    }
+    assert_eq!(after(&mut world, 100_122).1, []);
+    pod(&world, "b", 100_130, 0.0, 0.0);
+    pod(&world, "b", 100_140, 1.0, 10.0);
+    assert_eq!(after(&mut world, 100_140).1, [group("b", 1.0, 10.0)]);
+}
+
+#[test]
+fn a_refused_group_enters_with_all_its_series_once_there_is_room() {
+    let mut world = short_lived(1);
+    // `a` takes the only place; `b` is refused, and goes on.
+    pod(&world, "a", 0, 0.0, 0.0);
+    for second in (0..2_000).step_by(10) {
+        pod(&world, "b", second, 0.0, second as f64 * 100.0);
+        after(&mut world, second);
+    }
+    // Meanwhile `a` is gone. A few of very many requests of `b` fail.
+    for second in (2_000..2_300).step_by(10) {
+        pod(&world, "b", second, (second - 2_000) as f64, second as f64 * 100.0);
+        after(&mut world, second);
+    }
+    let (_, groups) = after(&mut world, 2_300);
+    let [(name, bad, total)] = groups.as_slice() else { panic!("one group of {groups:?}") };
+    assert_eq!((name.as_str(), *bad), ("b", 290.0));
+    assert!(*total > 29_000.0, "{bad} of {total}: its errors came without its other requests");
+}

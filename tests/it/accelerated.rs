@@ -113,7 +113,7 @@ fn event_time(random: &mut Random, before: Timestamp, now: Timestamp) -> Timesta
 
 /// Sometimes a few ticks a second apart, sometimes none for long; one at every full hour.
 fn step(random: &mut Random, now: Timestamp) -> Duration {
-    const STEPS_S: [u64; 8] = [1, 1, 1, 2, 10, 90, 600, 1_800];
+    const STEPS_S: [u64; 8] = [1, 1, 2, 10, 90, 600, 1_800, 3_600];
     let left_ms = HOUR_MS - (now.0 - START.0) % HOUR_MS;
     let step = STEPS_S[random.below(8) as usize];
     (SECOND * step as u32).min(Duration::from_millis(left_ms as u64))

@@ -420,6 +420,38 @@ mod tests {
         assert_eq!((total(&windows, 0), total(&windows, 1)), (1.0, 2.0));
     }
 
+    /// Bytes per SLI of a thousand with the workbook's windows at 30 days, in which each counts `total`
+    /// events every ten seconds or so.
+    #[track_caller]
+    fn check_memory(total: f64, most: usize) {
+        const SLIS: u32 = 1_000;
+        const MINUTES: [u64; 7] = [5, 30, 60, 120, 360, 1_440, 4_320];
+        let open = Arc::new(OpenSlots::new(SECOND));
+        let mut windows = Windows::new(Arc::clone(&open), START);
+        let lengths = MINUTES.map(|minutes| Duration::from_secs(60 * minutes));
+        let layout = Arc::new(Layout::new(&lengths, &[SECOND * 30 * 86_400], SECOND));
+        (0..SLIS).for_each(|sli| windows.insert(SliId(sli), &layout));
+        // Slots of every tier with what they hold in ten seconds, two minutes, twenty and an hour.
+        let mut now = START;
+        for (step, slots) in [(10, 1.0), (120, 12.0), (1_200, 120.0), (3_600, 360.0), (3_600, 360.0)] {
+            now = now + SECOND * step;
+            let mut batch = open.batch();
+            let counts = Counts { bad: 0.0, total: total * slots };
+            (0..SLIS).for_each(|sli| batch.add(SliId(sli), now.0 - 1_000, counts));
+            drop(batch);
+            windows.advance(now);
+        }
+        let bytes = windows.bytes() / SLIS as usize;
+        assert!(bytes <= most, "{bytes} bytes");
+    }
+
+    #[test]
+    fn an_idle_sli_takes_less_than_two_kilobytes_and_a_busy_one_less_than_twelve() {
+        check_memory(0.0, 2_000);
+        check_memory(1_000.0, 12_000);
+        check_memory(5_000_000.0, 12_000); // half a million events a second
+    }
+
     #[test]
     fn threads_lose_nothing_while_slots_close_under_them() {
         const ADDS: u64 = 50_000;

@@ -15,7 +15,7 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slod::{
-    slo::workbook_alerts,
+    slo::{Budgeting, workbook_alerts},
     testing::Fleet,
     time::Timestamp,
     window::{Counts, Layout, OpenSlots, SliId, Windows},
@@ -34,8 +34,10 @@ const EVENTS: Counts = Counts { bad: 1.0, total: 1_500.0 };
 fn windows(slis: usize) -> (Arc<OpenSlots>, Windows) {
     let open = Arc::new(OpenSlots::new(SECOND));
     let mut windows = Windows::new(Arc::clone(&open), NOW);
-    let lengths: Vec<Duration> =
-        workbook_alerts(MONTH).iter().flat_map(|alert| [alert.short, alert.long]).collect();
+    let lengths: Vec<Duration> = workbook_alerts(MONTH, Budgeting::Occurrences)
+        .iter()
+        .flat_map(|alert| [alert.short, alert.long])
+        .collect();
     let layout = Arc::new(Layout::new(&lengths, &[MONTH], SECOND));
     for sli in 0..slis {
         windows.insert(SliId(sli as u32), &layout);

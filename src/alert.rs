@@ -106,12 +106,12 @@ impl AlertState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slo::WORKBOOK_WINDOWS;
+    use crate::slo::{Budgeting, WORKBOOK_WINDOWS};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn alert(for_: u32, keep_firing_for: u32) -> BurnRateAlert {
-        let page = WORKBOOK_WINDOWS[0].alert(SECOND * 30 * 86_400);
+        let page = WORKBOOK_WINDOWS[0].alert(SECOND * 30 * 86_400, Budgeting::Occurrences);
         BurnRateAlert { for_: SECOND * for_, keep_firing_for: SECOND * keep_firing_for, ..page }
     }
 

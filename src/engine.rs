@@ -150,9 +150,9 @@ impl Engine {
             for judged in &mut self.judged {
                 let (history, columns) = (self.windows.history(judged.sli), pen.next(&judged.shape));
                 let (Some(history), Some(columns)) = (history, columns) else { continue };
-                let verdict = judged.judge(history, self.presences.of(judged.sli), moment, columns);
-                inconsistent += u64::from(verdict.is_inconsistent);
-                self.has_idle |= verdict.is_idle;
+                let presence = self.presences.of(judged.sli);
+                inconsistent += u64::from(judged.judge(history, presence, moment, columns));
+                self.has_idle |= judged.is_idle;
             }
             self.telemetry.inconsistent.inc_by(inconsistent);
         }

@@ -220,7 +220,7 @@ mod tests {
         labels,
         matching::Role,
         report::{AlertReport, WindowReport},
-        slo::{Indicator, Objective, Slo, SloId, Target, TimeWindow, workbook_alerts},
+        slo::{Budgeting, Indicator, Objective, Slo, SloId, Target, TimeWindow, workbook_alerts},
         time::Timestamp,
     };
     use std::{sync::Arc, time::Duration};
@@ -232,7 +232,7 @@ mod tests {
     }
 
     fn slo_report() -> SloReport {
-        let pages = workbook_alerts(HOUR * 720).into_iter().take(2);
+        let pages = workbook_alerts(HOUR * 720, Budgeting::Occurrences).into_iter().take(2);
         let with_label = |alert| BurnRateAlert {
             labels: map(&[("team", "sre"), ("route", "not this")]),
             annotations: map(&[("dashboard", "http://d"), ("runbook_url", "not this")]),

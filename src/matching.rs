@@ -10,6 +10,6 @@ mod instances;
 mod plan;
 mod presence;
 
-pub use instances::{Instance, Instances, Role, TooManyGroups};
+pub use instances::{Instance, Instances, Role};
 pub use plan::{Match, Plan, Worth};
 pub use presence::{Presence, Presences};

@@ -236,17 +236,17 @@ const WORKBOOK_PERIOD: Duration = Duration::from_secs(30 * 24 * HOUR);
 
 /// The workbook's alerts for a period. From a week on its windows stay, and each factor follows from the
 /// budget share; for shorter periods the factors of 30 days stay, and the windows shrink with the period.
-pub fn workbook_alerts(period: Duration) -> Vec<BurnRateAlert> {
+pub fn workbook_alerts(period: Duration, budgeting: Budgeting) -> Vec<BurnRateAlert> {
     if period >= WINDOWS_SCALE_BELOW {
-        return WORKBOOK_WINDOWS.iter().map(|row| row.alert(period)).collect();
+        return WORKBOOK_WINDOWS.iter().map(|row| row.alert(period, budgeting)).collect();
     }
     let shrunk = |window: Duration| {
         let scaled = window.mul_f64(period.as_secs_f64() / WORKBOOK_PERIOD.as_secs_f64());
         Duration::from_secs(scaled.as_secs_f64().round().max(1.0) as u64)
     };
     let alert = |row: &WorkbookWindow| {
-        let BurnRateAlert { short, long, .. } = row.alert(WORKBOOK_PERIOD);
-        BurnRateAlert { short: shrunk(short), long: shrunk(long), ..row.alert(WORKBOOK_PERIOD) }
+        let usual = row.alert(WORKBOOK_PERIOD, budgeting);
+        BurnRateAlert { short: shrunk(row.short), long: shrunk(row.long), ..usual }
     };
     WORKBOOK_WINDOWS.iter().map(alert).collect()
 }
@@ -377,7 +377,7 @@ impl BurnRateAlert {
 
 impl WorkbookWindow {
     /// The alert of this row for a period: `factor = share × period / long`.
-    pub fn alert(&self, period: Duration) -> BurnRateAlert {
+    pub fn alert(&self, period: Duration, budgeting: Budgeting) -> BurnRateAlert {
         BurnRateAlert {
             severity: self.severity.to_owned(),
             short: self.short,
@@ -385,7 +385,7 @@ impl WorkbookWindow {
             factor: self.budget_share * period.as_secs_f64() / self.long.as_secs_f64(),
             for_: Duration::ZERO,
             keep_firing_for: Duration::ZERO,
-            min_bad_events: default_min_bad_events(self.severity, Budgeting::Occurrences),
+            min_bad_events: default_min_bad_events(self.severity, budgeting),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }
@@ -402,7 +402,7 @@ mod tests {
     fn the_workbook_factors_of_30_and_28_days() {
         let factors = |days| {
             let rounded = |alert: &BurnRateAlert| (alert.factor * 1_000.0).round() / 1_000.0;
-            workbook_alerts(DAY * days).iter().map(rounded).collect::<Vec<_>>()
+            workbook_alerts(DAY * days, Budgeting::Occurrences).iter().map(rounded).collect::<Vec<_>>()
         };
         assert_eq!(factors(30), [14.4, 6.0, 3.0, 1.0]);
         assert_eq!(factors(28), [13.44, 5.6, 2.8, 0.933]);
@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_short_period_shrinks_the_windows_instead() {
-        let alerts = workbook_alerts(DAY / 2);
+        let alerts = workbook_alerts(DAY / 2, Budgeting::Occurrences);
         let windows: Vec<u64> = alerts.iter().map(|alert| alert.long.as_secs()).collect();
         assert_eq!(windows, [60, 360, 1_440, 4_320]);
         assert_eq!(alerts[0].short.as_secs(), 5);
@@ -428,8 +428,10 @@ mod tests {
     #[test]
     fn a_page_at_14_4_cannot_fire_at_90_percent() {
         let target = Target::new(0.9).unwrap();
-        let dead: Vec<bool> =
-            workbook_alerts(DAY * 30).iter().map(|alert| alert.can_never_fire(target)).collect();
+        let dead: Vec<bool> = workbook_alerts(DAY * 30, Budgeting::Occurrences)
+            .iter()
+            .map(|alert| alert.can_never_fire(target))
+            .collect();
         assert_eq!(dead, [true, false, false, false]);
     }
 }

@@ -50,15 +50,6 @@ pub(super) struct Moment {
     pub(super) stale_after: Duration,
 }
 
-/// What the engine is told of an instance.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Verdict {
-    /// Its bad events are below zero or above all events.
-    pub(super) is_inconsistent: bool,
-    /// It is a group that may be gone.
-    pub(super) is_idle: bool,
-}
-
 /// Whether and until when its series are seen.
 #[derive(Clone, Copy, Debug)]
 struct Sight {
@@ -102,13 +93,14 @@ impl Judged {
         }
     }
 
+    /// Writes its columns, and moves its alerts. Returns whether its counts contradict each other.
     pub(super) fn judge(
         &mut self,
         history: History<'_>,
         presence: &Presence,
         moment: Moment,
         columns: Columns<'_>,
-    ) -> Verdict {
+    ) -> bool {
         let Columns { row, counts, budgets, alerts } = columns;
         let rolling = history.windows();
         let (of_rolling, of_calendars) = counts.split_at_mut(rolling.len());
@@ -125,12 +117,10 @@ impl Judged {
         self.is_overspent = budgets.iter().any(|budget| budget.remaining < 0.0);
         self.step_alerts(counts, row.status, sight, moment, alerts);
 
-        let period = counts[self.shape.budgets[0].window()];
         self.is_idle = !sight.is_live && self.is_idle(history, sight, moment);
-        Verdict {
-            is_inconsistent: burn_rate::is_inconsistent(period.bad, period.total),
-            is_idle: self.is_idle,
-        }
+
+        let period = counts[self.shape.budgets[0].window()];
+        burn_rate::is_inconsistent(period.bad, period.total)
     }
 
     /// Takes back times later than `to`: the clock has been set back.

@@ -15,7 +15,7 @@ use super::{Config, Ingest};
 use crate::{
     counter::{Counter, Observation},
     labels::Labels,
-    matching::{Instance, Instances, Match, Worth},
+    matching::{Instance, Instances, Match, Role, Worth},
     time::Timestamp,
     window::{Batch, Counts},
 };
@@ -105,13 +105,14 @@ impl Series {
         let asked_at = instances.closed();
         let (mut routes, mut refused) = (Vec::new(), Vec::new());
         for found in matches {
-            let (open, too_many) = instances.of_group(found.slo, &found.group);
+            let open = instances.of_group(found.slo, &found.group);
+            let is_refused = matches!(open.as_slice(), [only] if only.role == Role::RollUp);
             let (worth, target) = (Arc::new(found.worth.clone()), targets.of_series(found.slo, &labels));
             routes.extend(open.into_iter().map(|instance| {
                 let (worth, target) = (Arc::clone(&worth), target.clone());
                 Route { instance, worth, target }
             }));
-            refused.extend(too_many.map(|_| found));
+            refused.extend(is_refused.then_some(found));
         }
         let is_counter = routes.iter().any(|route| route.worth.growth != Counts::ZERO);
         let refusals = refused.len() as u64;
@@ -218,7 +219,7 @@ impl State {
         let Some(mut refused) = self.refused.take_if(|refused| refused.asked_at != closed) else { return };
         refused.asked_at = closed;
         refused.matches.retain(|Match { slo, worth, group }| {
-            let Ok(instance) = ingest.instances.group(*slo, group) else { return true };
+            let Some(instance) = ingest.instances.group(*slo, group) else { return true };
             instance.note_live_series(i64::from(self.counter.is_live()));
             let target = ingest.targets.of_series(*slo, labels);
             self.routes.push(Route { instance, worth: Arc::new(worth.clone()), target });

@@ -81,11 +81,6 @@ struct Groups {
     was_refused: bool,
 }
 
-/// The SLO has as many groups as it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the SLO has {0} groups, which is the limit (limits.groups_per_slo_max)")]
-pub struct TooManyGroups(pub usize);
-
 // A sample that closes a longer interval than this part of the shortest window stands for a gap, and its
 // events are spread over it, so that a catch-up is no spike. The shortest window should span at least
 // four scrapes, so that ordinary intervals stay below.
@@ -102,10 +97,9 @@ impl Instances {
         let inner = Inner { groups: vec![Groups::default(); plan.slos().len()], ..Inner::default() };
         let instances =
             Self { plan, groups_per_slo_max, inner: Mutex::new(inner), closed: AtomicU64::new(0) };
-        for (index, slo) in instances.plan.slos().enumerate() {
-            let role = if slo.indicator.group_by.is_empty() { Role::Whole } else { Role::RollUp };
+        for index in 0..instances.plan.slos().len() {
             // More SLOs than there can be SLIs are seen in the number of instances published.
-            let _ = instances.find_or_open(index, role, &Labels::default());
+            let _ = instances.of_all(index);
         }
         instances
     }
@@ -116,23 +110,24 @@ impl Instances {
     }
 
     /// Where the events of a series of this group count: in the SLO, or in its group and the roll-up. In the
-    /// roll-up alone, and with the reason, where the SLO has as many groups as it may.
-    pub fn of_group(&self, slo_index: usize, group: &Labels) -> (Vec<Arc<Instance>>, Option<TooManyGroups>) {
-        let all = |role| self.find_or_open(slo_index, role, &Labels::default());
-        if self.plan.slo(slo_index).indicator.group_by.is_empty() {
-            return (all(Role::Whole).into_iter().collect(), None);
-        }
-        let group = self.group(slo_index, group);
-        let refused = group.as_ref().err().copied();
-        (group.into_iter().chain(all(Role::RollUp)).collect(), refused)
+    /// roll-up alone where the SLO has as many groups as it may.
+    pub fn of_group(&self, slo_index: usize, group: &Labels) -> Vec<Arc<Instance>> {
+        let all = self.of_all(slo_index);
+        let is_grouped = all.as_ref().is_some_and(|all| all.role == Role::RollUp);
+        let group = is_grouped.then(|| self.group(slo_index, group)).flatten();
+        group.into_iter().chain(all).collect()
     }
 
-    /// The instance of a group, opened if there is none yet.
-    ///
-    /// # Errors
-    /// When the SLO has as many groups as it may.
-    pub fn group(&self, slo_index: usize, group: &Labels) -> Result<Arc<Instance>, TooManyGroups> {
+    /// The instance of a group, opened if there is none yet and the SLO has room for it.
+    pub fn group(&self, slo_index: usize, group: &Labels) -> Option<Arc<Instance>> {
         self.find_or_open(slo_index, Role::Group, group)
+    }
+
+    /// The instance that counts every series of the SLO.
+    fn of_all(&self, slo_index: usize) -> Option<Arc<Instance>> {
+        let is_grouped = !self.plan.slo(slo_index).indicator.group_by.is_empty();
+        let role = if is_grouped { Role::RollUp } else { Role::Whole };
+        self.find_or_open(slo_index, role, &Labels::default())
     }
 
     /// How many groups have been closed so far: as long as this stays, no room was made for others.
@@ -173,17 +168,13 @@ impl Instances {
         self.inner.lock().free.push(sli);
     }
 
-    fn find_or_open(
-        &self,
-        slo_index: usize,
-        role: Role,
-        group: &Labels,
-    ) -> Result<Arc<Instance>, TooManyGroups> {
+    /// `None` if the SLO has as many groups as it may, or all SLI numbers are given out.
+    fn find_or_open(&self, slo_index: usize, role: Role, group: &Labels) -> Option<Arc<Instance>> {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         let key = (slo_index, role, group.clone());
         if let Some(instance) = inner.known.get(&key) {
-            return Ok(Arc::clone(instance));
+            return Some(Arc::clone(instance));
         }
         let open = inner.groups[slo_index].open;
         let is_free = role != Role::Group || open < self.groups_per_slo_max;
@@ -194,7 +185,7 @@ impl Instances {
                 drop(guard);
                 self.log_refusal(slo_index, group, open);
             }
-            return Err(TooManyGroups(open));
+            return None;
         };
         let presence = inner.presences.begin(sli);
         let instance = Arc::new(self.new_instance(slo_index, role, group, sli, presence));
@@ -203,7 +194,7 @@ impl Instances {
         }
         inner.opened.push(Arc::clone(&instance));
         inner.known.insert(key, Arc::clone(&instance));
-        Ok(instance)
+        Some(instance)
     }
 
     /// Says once per SLO what `slod_slo_groups_refused_total` counts.

@@ -77,10 +77,7 @@ fn read_alerting(
 }
 
 fn default_alerts(reader: &mut Reader<'_>, spec: &Fields<'_>, objective: &Objective) -> Vec<BurnRateAlert> {
-    let mut alerts = slo::workbook_alerts(objective.period());
-    for alert in &mut alerts {
-        alert.min_bad_events = slo::default_min_bad_events(&alert.severity, objective.budgeting);
-    }
+    let alerts = slo::workbook_alerts(objective.period(), objective.budgeting);
     let at = spec.place_within(&["objective", "target"]);
     for alert in &alerts {
         alerting::warn_if_dead(reader, at, alert, objective, "write burn_rate_alerts with lower ones");

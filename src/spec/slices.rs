@@ -26,7 +26,7 @@ pub(super) const METHODS: [(&str, Method); 3] = [
     ("RatioTimeslices", Method::RatioTimeslices),
 ];
 
-// Every evaluation is a second from the next: shorter slices would end between two of them.
+// No service is scraped more often: shorter slices would hold no sample.
 const SLICE_MIN: Duration = Duration::from_secs(1);
 
 // With fewer slices in its short window, an alert's burn rate jumps over most factors.

@@ -11,7 +11,7 @@ use super::{
     reader::{Fields, Reader},
     yaml::Node,
 };
-use crate::slo::{self, BurnRateAlert, Indicator, Objective, Slo, SloId};
+use crate::slo::{self, Budgeting, BurnRateAlert, Indicator, Objective, Slo, SloId};
 
 pub(super) const VERSION: &str = "prometheus/v1";
 
@@ -167,7 +167,7 @@ fn read_alerting(
     if page.is_some() || ticket.is_some() {
         reader.required_text(&fields, "name");
     }
-    let alerts = slo::workbook_alerts(PERIOD).into_iter();
+    let alerts = slo::workbook_alerts(PERIOD, Budgeting::Occurrences).into_iter();
     let alerts: Vec<BurnRateAlert> = alerts
         .filter_map(|alert| {
             let marks = if alert.severity == "page" { &page } else { &ticket };

@@ -14,13 +14,17 @@ const SECOND: Duration = Duration::from_secs(1);
 const START: Timestamp = Timestamp(1_000_000);
 const WINDOW: u32 = 8;
 
+fn interleave(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // Enough for every known kind of error in two or three threads; all would take days.
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
 /// Threads add one event each at these seconds after the start, while the owner advances second by second
 /// to `seconds`. Then, event by event: it enters the window at its time and leaves it a window later.
 fn explore(adds: &'static [u32], seconds: u32) {
-    let mut model = loom::model::Builder::new();
-    // Enough for every known kind of error in two or three threads; all would take days.
-    model.preemption_bound = Some(3);
-    model.check(move || {
+    interleave(move || {
         let open = Arc::new(OpenSlots::new(SECOND));
         let mut windows = Windows::new(Arc::clone(&open), START);
         windows.insert(SliId(0), &Arc::new(Layout::new(&[SECOND * WINDOW], &[], SECOND)));
@@ -79,9 +83,7 @@ fn adds_to_both_times_of_one_cell() {
 
 #[test]
 fn an_add_to_an_sli_that_the_owner_has_not_met() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    interleave(|| {
         let open = Arc::new(OpenSlots::new(SECOND));
         let mut windows = Windows::new(Arc::clone(&open), START);
         let layout = Arc::new(Layout::new(&[SECOND * WINDOW], &[], SECOND));
@@ -118,9 +120,7 @@ fn an_add_to_an_sli_that_the_owner_has_not_met() {
 
 #[test]
 fn a_full_cell_moves_on_while_others_add_and_the_owner_takes() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    interleave(|| {
         let open = Arc::new(OpenSlots::new(SECOND));
         let mut windows = Windows::new(Arc::clone(&open), START);
         windows.insert(SliId(0), &Arc::new(Layout::new(&[SECOND * WINDOW], &[], SECOND)));

@@ -240,11 +240,6 @@ impl Windows {
 // === impl History ===
 
 impl<'a> History<'a> {
-    /// Which windows there are.
-    pub fn layout(&self) -> &'a Arc<Layout> {
-        &self.table.layout
-    }
-
     /// Everything ever added, whether or not any window still holds it.
     pub fn lifetime(&self) -> Counts {
         self.table.lifetime(self.row)

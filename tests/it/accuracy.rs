@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use slod::{
-    slo::workbook_alerts,
+    slo::{Budgeting, workbook_alerts},
     time::Timestamp,
     window::{Counts, Layout, OpenSlots, SliId, Windows},
 };
@@ -43,7 +43,9 @@ struct Judged {
 
 impl Recorded {
     fn new() -> Self {
-        let of_alerts = workbook_alerts(MONTH).into_iter().flat_map(|alert| [alert.short, alert.long]);
+        let of_alerts = workbook_alerts(MONTH, Budgeting::Occurrences)
+            .into_iter()
+            .flat_map(|alert| [alert.short, alert.long]);
         let layout = Arc::new(Layout::new(&of_alerts.collect::<Vec<_>>(), &[MONTH], SECOND));
         let open = Arc::new(OpenSlots::new(SECOND));
         let mut windows = Windows::new(Arc::clone(&open), START);

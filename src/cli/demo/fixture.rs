@@ -6,7 +6,7 @@ use crate::{
     labels::Labels,
     matching::Role,
     report::{AlertReport, BudgetReport, DataStatus, SloReport, Snapshot, WindowReport},
-    slo::{BurnRateAlert, Indicator, Objective, Slo, SloId, Target, TimeWindow, WORKBOOK_WINDOWS},
+    slo::{Budgeting, BurnRateAlert, Indicator, Objective, Slo, SloId, Target, TimeWindow, WORKBOOK_WINDOWS},
     time::Timestamp,
 };
 
@@ -55,7 +55,7 @@ fn spec(name: &str) -> Slo {
             short: SHORT,
             long: LONG,
             factor: 3.6,
-            ..WORKBOOK_WINDOWS[0].alert(PERIOD)
+            ..WORKBOOK_WINDOWS[0].alert(PERIOD, Budgeting::Occurrences)
         }],
     }
 }

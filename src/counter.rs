@@ -3,9 +3,10 @@
 //! The rules on one screen, in the order they are tried:
 //! a staleness marker ends the series and counts nothing; a value that no counter can have is rejected;
 //! a sample that is not newer than the last one is rejected (counters are cumulative, so nothing is
-//! lost); the first sample is a baseline, or counts from zero when the caller knows that the series was
-//! born after a moment it can name; a gap beyond `max_gap` starts over; a smaller value is a reset and
-//! counts whole; otherwise the difference counts.
+//! lost); the first sample counts from its start timestamp, or from zero when the caller knows that the
+//! series was born after a moment it can name, else it is a baseline; a gap beyond `max_gap` starts over; a
+//! smaller value, or a start timestamp after the last sample, is a reset and counts whole, unless another
+//! replica has just taken over and merely lags; otherwise the difference counts.
 //!
 //! This module does not know labels, SLOs or windows, and reads no clock.
 
@@ -19,12 +20,40 @@ pub const STALE_MARKER_BITS: u64 = 0x7ff0_0000_0000_0002;
 // A million events a second reach it in three centuries.
 const VALUE_MAX: f64 = (1_u64 << 53) as f64;
 
+// The replicas of a pair scrape the same counter within one interval of each other, Prometheus' default
+// interval being a minute; and no process counts to seven eighths of its last value within one.
+const SKEW_INTERVAL_MAX: Duration = Duration::from_secs(60);
+const SKEW_PART_MAX: f64 = 1.0 / 8.0;
+
+// Before every time that a sample can have.
+const NEVER: Timestamp = Timestamp(i64::MIN);
+
 /// What is remembered of a series: the last accepted sample.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+///
+/// Plain times with [`NEVER`] for "none": a million of these are kept, and half a cache line holds one.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Counter {
-    last: Option<(Timestamp, f64)>,
+    last_at: Timestamp,
+    last_value: f64,
+    /// When the counter was at zero, if its sender says so.
+    start: Timestamp,
     /// The newest staleness marker.
-    ended_at: Option<Timestamp>,
+    ended_at: Timestamp,
+}
+
+/// A sample and the circumstances of its arrival.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// The time of the sample.
+    pub at: Timestamp,
+    /// Its value.
+    pub value: f64,
+    /// When the counter was at zero, if the sender says so (remote-write 2.0).
+    pub start: Option<Timestamp>,
+    /// Another replica of a highly available pair has taken over since the sample before.
+    pub is_handover: bool,
+    /// The longest gap in a series whose growth is still counted.
+    pub max_gap: Duration,
 }
 
 /// What a sample means.
@@ -54,7 +83,10 @@ pub enum Observation {
 pub enum Baseline {
     /// The first sample, and nobody knows how old the counter is.
     First,
-    /// The gap since the last sample is too long to say when its events happened.
+    /// The first sample, and it is zero: whatever comes is exact. Senders that know when a counter was
+    /// created put such a sample there.
+    Zero,
+    /// The gap since the last sample, or since the start, is too long to say when its events happened.
     Gap,
 }
 
@@ -63,10 +95,16 @@ pub enum Baseline {
 pub enum Growth {
     /// The difference of two samples.
     Difference,
-    /// The counter started over at zero.
+    /// The counter started over at zero: its value fell.
     Reset,
+    /// The counter started over at zero: its start timestamp says so, its value does not.
+    Restart,
+    /// The first sample of a series, which tells when it started.
+    Started,
     /// The first sample of a series that did not exist before.
     Born,
+    /// The replica that took over lags behind the one before: nothing has grown yet.
+    Skew,
 }
 
 /// Why a sample counts for nothing.
@@ -93,45 +131,40 @@ pub fn is_stale_marker(value: f64) -> bool {
 
 // === impl Counter ===
 
-impl Counter {
-    /// The time of the last accepted sample.
-    pub fn last_at(&self) -> Option<Timestamp> {
-        self.last.map(|(at, _)| at)
+impl Default for Counter {
+    fn default() -> Self {
+        Self { last_at: NEVER, last_value: 0.0, start: NEVER, ended_at: NEVER }
     }
+}
 
+impl Counter {
     /// Whether the series has a last sample and no staleness marker after it.
     pub fn is_live(&self) -> bool {
-        self.last.is_some_and(|(at, _)| self.ended_at.is_none_or(|ended_at| ended_at < at))
+        self.last_at > self.ended_at
     }
 
     /// Takes the next sample in order of arrival. `born_after` is a moment at which the series is known
-    /// not to have existed; it matters for the first sample only.
+    /// not to have existed; it is asked for the first sample only.
     pub fn observe(
         &mut self,
-        at: Timestamp,
-        value: f64,
+        reading: Reading,
         born_after: impl FnOnce() -> Option<Timestamp>,
-        max_gap: Duration,
     ) -> Observation {
-        if is_stale_marker(value) {
-            return self.observe_stale_marker(at);
+        let Reading { at, value, .. } = reading;
+        // Also false for NaN.
+        if !(0.0..=VALUE_MAX).contains(&value) {
+            return self.observe_odd(at, value);
         }
-        if !value.is_finite() {
-            return Observation::Rejected(Rejection::NotFinite);
-        }
-        if value < 0.0 {
-            return Observation::Rejected(Rejection::Negative);
-        }
-        if value > VALUE_MAX {
-            return Observation::Rejected(Rejection::TooLarge);
-        }
-        let observation = match self.last {
-            None => first_sample(value, born_after()),
-            Some(last) => next_sample(last, (at, value), max_gap),
+        let start = reading.start.filter(|start| *start < at);
+        let observation = match at.cmp(&self.last_at) {
+            Ordering::Greater if self.last_at == NEVER => first_sample(reading, start, born_after()),
+            Ordering::Greater => self.next_sample(reading, start),
+            _ => return Observation::Rejected(self.not_newer(at, value)),
         };
-        if !matches!(observation, Observation::Rejected(_)) {
-            self.last = Some((at, value));
+        if !matches!(observation, Observation::Increment { kind: Growth::Skew, .. }) {
+            self.last_value = value;
         }
+        (self.last_at, self.start) = (at, start.unwrap_or(NEVER));
         observation
     }
 
@@ -144,51 +177,91 @@ impl Counter {
         if value.is_nan() {
             return Observation::Rejected(Rejection::NotFinite);
         }
-        if let Some(rejection) = self.last.and_then(|last| not_newer(last, (at, value))) {
-            return Observation::Rejected(rejection);
+        if at <= self.last_at {
+            return Observation::Rejected(self.not_newer(at, value));
         }
-        self.last = Some((at, value));
+        (self.last_at, self.last_value) = (at, value);
         Observation::Sample
     }
 
+    /// Staleness markers, and values that no counter has.
+    #[cold]
+    fn observe_odd(&mut self, at: Timestamp, value: f64) -> Observation {
+        if is_stale_marker(value) {
+            return self.observe_stale_marker(at);
+        }
+        Observation::Rejected(match value {
+            _ if !value.is_finite() => Rejection::NotFinite,
+            _ if value < 0.0 => Rejection::Negative,
+            _ => Rejection::TooLarge,
+        })
+    }
+
     fn observe_stale_marker(&mut self, at: Timestamp) -> Observation {
-        if self.last.is_some_and(|(last_at, _)| at < last_at) {
+        if at < self.last_at {
             return Observation::Rejected(Rejection::OutOfOrder);
         }
-        self.ended_at = self.ended_at.max(Some(at));
+        self.ended_at = self.ended_at.max(at);
         Observation::Stale
     }
+
+    fn not_newer(&self, at: Timestamp, value: f64) -> Rejection {
+        match at.cmp(&self.last_at) {
+            Ordering::Less => Rejection::OutOfOrder,
+            _ if value.to_bits() == self.last_value.to_bits() => Rejection::Duplicate,
+            _ => Rejection::Conflict,
+        }
+    }
+
+    fn next_sample(&self, reading: Reading, start: Option<Timestamp>) -> Observation {
+        let Reading { at, value, .. } = reading;
+        let (from, growth) = (self.last_at, value - self.last_value);
+        let is_restart = start.is_some_and(|start| self.is_reset_by(start));
+        if at.since(from) > reading.max_gap {
+            Observation::Baseline(Baseline::Gap)
+        } else if is_restart {
+            // It was at zero after the last sample.
+            let from = start.map_or(from, |start| start.max(from));
+            let kind = if growth < 0.0 { Growth::Reset } else { Growth::Restart };
+            Observation::Increment { from, value, kind }
+        } else if growth >= 0.0 {
+            Observation::Increment { from, value: growth, kind: Growth::Difference }
+        } else if reading.is_handover && is_skew(at.since(from), -growth / self.last_value) {
+            Observation::Increment { from, value: 0.0, kind: Growth::Skew }
+        } else {
+            Observation::Increment { from, value, kind: Growth::Reset }
+        }
+    }
+
+    /// Whether a start timestamp, older than its sample, tells of a reset since the last one. As
+    /// Prometheus: one equal to the last sample's time belongs to a synthetic zero there, if that was its
+    /// own start.
+    fn is_reset_by(&self, start: Timestamp) -> bool {
+        match start.cmp(&self.last_at) {
+            Ordering::Less => false,
+            Ordering::Equal => self.start != NEVER && self.start != self.last_at,
+            Ordering::Greater => true,
+        }
+    }
 }
 
-fn first_sample(value: f64, born_after: Option<Timestamp>) -> Observation {
-    match born_after {
-        Some(from) => Observation::Increment { from, value, kind: Growth::Born },
-        None => Observation::Baseline(Baseline::First),
+fn first_sample(reading: Reading, start: Option<Timestamp>, born_after: Option<Timestamp>) -> Observation {
+    let Reading { at, value, max_gap, .. } = reading;
+    match (start, born_after) {
+        _ if value == 0.0 => Observation::Baseline(Baseline::Zero),
+        (Some(start), None) if at.since(start) > max_gap => Observation::Baseline(Baseline::Gap),
+        (Some(start), _) => Observation::Increment {
+            from: born_after.map_or(start, |born| born.max(start)),
+            value,
+            kind: Growth::Started,
+        },
+        (None, Some(from)) => Observation::Increment { from, value, kind: Growth::Born },
+        (None, None) => Observation::Baseline(Baseline::First),
     }
 }
 
-fn not_newer(last: (Timestamp, f64), next: (Timestamp, f64)) -> Option<Rejection> {
-    let ((last_at, last_value), (at, value)) = (last, next);
-    match at.cmp(&last_at) {
-        Ordering::Greater => None,
-        Ordering::Less => Some(Rejection::OutOfOrder),
-        Ordering::Equal if value.to_bits() == last_value.to_bits() => Some(Rejection::Duplicate),
-        Ordering::Equal => Some(Rejection::Conflict),
-    }
-}
-
-fn next_sample(last: (Timestamp, f64), next: (Timestamp, f64), max_gap: Duration) -> Observation {
-    if let Some(rejection) = not_newer(last, next) {
-        return Observation::Rejected(rejection);
-    }
-    let ((last_at, last_value), (at, value)) = (last, next);
-    if at.since(last_at) > max_gap {
-        return Observation::Baseline(Baseline::Gap);
-    }
-    if value < last_value {
-        return Observation::Increment { from: last_at, value, kind: Growth::Reset };
-    }
-    Observation::Increment { from: last_at, value: value - last_value, kind: Growth::Difference }
+fn is_skew(interval: Duration, part: f64) -> bool {
+    interval <= SKEW_INTERVAL_MAX && part <= SKEW_PART_MAX
 }
 
 #[cfg(test)]
@@ -199,16 +272,34 @@ mod tests {
     const STALE: f64 = f64::from_bits(STALE_MARKER_BITS);
     const DAY: Duration = Duration::from_secs(86_400);
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp(second * 1_000)
+    }
+
+    fn reading(at: Timestamp, value: f64) -> Reading {
+        Reading { at, value, start: None, is_handover: false, max_gap: DAY }
+    }
+
+    fn show_all(born: Option<i64>, readings: impl IntoIterator<Item = Reading>) -> Vec<String> {
+        let mut counter = Counter::default();
+        readings.into_iter().map(|reading| show(counter.observe(reading, || born.map(at)))).collect()
+    }
+
     /// What each `(second, value)` comes to; `born` is the moment before which there was no series.
     #[track_caller]
     fn check(born: Option<i64>, samples: &[(i64, f64)], expected: &[&str]) {
-        let mut counter = Counter::default();
-        let born = || born.map(|second| Timestamp(second * 1_000));
-        let observed: Vec<String> = samples
-            .iter()
-            .map(|(second, value)| show(counter.observe(Timestamp(second * 1_000), *value, born, DAY)))
-            .collect();
-        assert_eq!(observed, expected);
+        let readings = samples.iter().map(|(second, value)| reading(at(*second), *value));
+        assert_eq!(show_all(born, readings), expected);
+    }
+
+    /// What each `(second, value, start second)` comes to.
+    #[track_caller]
+    fn check_starts(born: Option<i64>, samples: &[(i64, f64, i64)], expected: &[&str]) {
+        let readings = samples.iter().map(|(second, value, start)| Reading {
+            start: Some(at(*start)),
+            ..reading(at(*second), *value)
+        });
+        assert_eq!(show_all(born, readings), expected);
     }
 
     fn show(observation: Observation) -> String {
@@ -313,14 +404,60 @@ mod tests {
     fn liveness_follows_markers() {
         let mut counter = Counter::default();
         assert!(!counter.is_live());
-        counter.observe(Timestamp(0), 1.0, || None, DAY);
+        counter.observe(reading(at(0), 1.0), || None);
         assert!(counter.is_live());
-        counter.observe(Timestamp(3), STALE, || None, DAY);
+        counter.observe(reading(at(3), STALE), || None);
         assert!(!counter.is_live());
-        counter.observe(Timestamp(2), 2.0, || None, DAY);
+        counter.observe(reading(at(2), 2.0), || None);
         assert!(!counter.is_live(), "a late sample from before its end does not revive it");
-        counter.observe(Timestamp(4), 2.0, || None, DAY);
+        counter.observe(reading(at(4), 2.0), || None);
         assert!(counter.is_live());
+    }
+
+    #[test]
+    fn a_start_timestamp_makes_the_first_sample_exact() {
+        check_starts(None, &[(60, 9.0, 40), (75, 11.0, 40)], &["Started 9 from 40", "Difference 2 from 60"]);
+        check_starts(Some(50), &[(60, 9.0, 40)], &["Started 9 from 50"]);
+        check_starts(None, &[(90_000, 9.0, 0)], &["Baseline Gap"]);
+        check_starts(None, &[(60, 9.0, 60), (75, 11.0, 99)], &["Baseline First", "Difference 2 from 60"]);
+    }
+
+    #[test]
+    fn a_start_timestamp_tells_of_a_reset_that_the_value_hides() {
+        check_starts(
+            None,
+            &[(60, 9.0, 40), (75, 11.0, 70), (90, 4.0, 80), (105, 5.0, 80), (120, 7.0, 105), (135, 7.0, 120)],
+            &[
+                "Started 9 from 40",
+                "Restart 11 from 70",
+                "Reset 4 from 80",
+                "Difference 1 from 90",
+                "Restart 7 from 105",
+                "Restart 7 from 120",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_synthetic_zero_makes_the_first_increment_exact() {
+        check(None, &[(10, 0.0), (15, 7.0)], &["Baseline Zero", "Difference 7 from 10"]);
+        check(
+            None,
+            &[(15, 7.0), (20, 0.0), (30, 9.0)],
+            &["Baseline First", "Reset 0 from 15", "Difference 9 from 20"],
+        );
+        check_starts(None, &[(10, 0.0, 10), (15, 7.0, 10)], &["Baseline Zero", "Difference 7 from 10"]);
+    }
+
+    #[test]
+    fn a_replica_that_took_over_may_lag_but_not_reset_unseen() {
+        let handed_over = |second, value| Reading { is_handover: true, ..reading(at(second), value) };
+        let lagging = [reading(at(0), 100.0), handed_over(15, 95.0), reading(at(30), 103.0)];
+        assert_eq!(show_all(None, lagging), ["Baseline First", "Skew 0 from 0", "Difference 3 from 15"]);
+        let reset = [reading(at(0), 100.0), handed_over(15, 5.0)];
+        assert_eq!(show_all(None, reset), ["Baseline First", "Reset 5 from 0"]);
+        let later = [reading(at(0), 100.0), handed_over(75, 95.0)];
+        assert_eq!(show_all(None, later), ["Baseline First", "Reset 95 from 0"]);
     }
 
     #[test]
@@ -350,7 +487,8 @@ mod tests {
                 };
                 sent.push((Timestamp(n as i64 * 15_000), value));
                 for (at, value) in &sent {
-                    if let Observation::Increment { value, .. } = counter.observe(*at, *value, || None, DAY) {
+                    let observation = counter.observe(reading(*at, *value), || None);
+                    if let Observation::Increment { value, .. } = observation {
                         counted += value;
                     }
                 }

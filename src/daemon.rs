@@ -27,6 +27,7 @@ use crate::{
     exposition,
     ingest::{Ingest, WriteError, WriteStats},
     matching::{Instances, Plan},
+    prompb,
     report::Report,
     slo::Slo,
     storage::DataDirectory,
@@ -166,7 +167,7 @@ impl Shared {
 impl web::Service for Shared {
     fn write_v1(&self, body: Bytes) -> Result<WriteStats, WriteError> {
         let now = self.clock.now();
-        let result = self.ingest.write_v1(&body, now);
+        let result = self.ingest.write(prompb::Version::V1, &body, now);
         // A sender that sends garbage is there all the same; one that is turned away delivers nothing.
         if matches!(result, Ok(_) | Err(WriteError::Refused { .. })) {
             self.last_request.note(now);

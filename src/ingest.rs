@@ -1,33 +1,45 @@
 //! The hot path over one request: decode, match, observe, count.
 //!
 //! ```text
-//! body ─▶ prompb (whole request, or nothing) ─▶ per series: cache by raw label bytes
-//!                                                 │ known, no SLO selects it: done
-//!                                                 │ stranger: decode labels, match the plan, remember
-//!                                                 └ followed: counter ─▶ increment × share ─▶ window
+//! body ─▶ prompb: read the whole request, or nothing
+//!      ─▶ table: what is known of each series, by the hash of its label block
+//!          │ strangers: decode labels, match the plan, remember
+//!      ─▶ series by series: counter ─▶ increment × share ─▶ window
 //! ```
 //!
-//! A request runs to completion on its caller's thread, without waiting for anything. The state of a
-//! series is behind a lock of its own, so that the same batch arriving twice at once counts once.
-//! Samples are accepted whether or not an SLO selects them. Data errors refuse only the series or sample
-//! they are in; the rest of the request counts.
+//! Each step goes through the whole request before the next begins, so that a request that cannot be read
+//! has no effect, and that the processor looks for many series at once. A request runs to completion on its
+//! caller's thread, without waiting for anything, in memory that the next one uses again. Series are behind
+//! locks, so that the same batch arriving twice at once counts once. Samples are accepted whether or not an
+//! SLO selects them. Data errors refuse only the series or sample they are in; the rest of the request
+//! counts.
+//!
+//! Sketch for 2,000 samples a request, 270 bytes of labels each: snappy 31 ns, walk 15, hash 12, lookup 10,
+//! counter and routes 20, window 6: below 100 ns a sample.
 
-mod cache;
+mod routes;
 mod series;
+mod strangers;
+mod table;
 
 use std::{sync::Arc, time::Duration};
 
-use cache::{Known, SeriesCache};
-use series::{Arrival, Series, Targets};
+use crossbeam_queue::ArrayQueue;
+use parking_lot::MutexGuard;
+use prometheus::IntCounter;
+
+use routes::RouteBook;
+use series::Circumstances;
+use table::{Chunk, Held, Known, SeriesTable};
 
 use crate::{
     counter::{Baseline, Growth, Observation, Rejection},
-    labels::{Labels, LabelsError, METRIC_NAME},
+    labels::LabelsError,
     matching::Instances,
-    prompb::{self, Sample, v1},
+    prompb::{self, Request, SeriesView, Version},
     telemetry::IngestMetrics,
     time::Timestamp,
-    window::{Batch, OpenSlots},
+    window::OpenSlots,
 };
 
 /// The bounds and intervals of the write path.
@@ -60,12 +72,23 @@ pub struct Ingest {
     config: Config,
     instances: Arc<Instances>,
     open: Arc<OpenSlots>,
-    cache: SeriesCache,
-    targets: Targets,
+    table: SeriesTable,
+    routes: RouteBook,
+    /// Memory that no request uses at present.
+    spare: ArrayQueue<Box<Scratch>>,
     telemetry: IngestMetrics,
+    outcomes: [IntCounter; OUTCOMES.len()],
 }
 
-/// What a request held.
+/// The memory of a request.
+#[derive(Debug, Default)]
+struct Scratch {
+    message: Vec<u8>,
+    request: Request,
+    known: Vec<Known>,
+}
+
+/// What of a request was accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteStats {
     /// Samples accepted.
@@ -83,12 +106,12 @@ pub enum WriteError {
     #[error(transparent)]
     Malformed(#[from] prompb::Error),
     /// Some series or samples are not acceptable; all others counted. Repeating it is vain.
-    #[error("{refused} of {received} samples refused, the others are counted; the first: {first}")]
+    #[error("{refused} of {} samples refused, the others are counted; the first: {first}", refused + written.samples)]
     Refused {
         /// Samples refused.
         refused: usize,
-        /// Samples in the request.
-        received: usize,
+        /// What was accepted.
+        written: WriteStats,
         /// What was wrong with the first of them.
         first: Refusal,
     },
@@ -148,8 +171,12 @@ pub enum Refusal {
 enum Outcome {
     Increment,
     Reset,
+    Restart,
+    Started,
     Born,
+    Skew,
     Baseline,
+    Zero,
     Gap,
     Sample,
     StaleMarker,
@@ -165,11 +192,15 @@ enum Outcome {
     Refused,
 }
 
-const OUTCOMES: [(Outcome, &str); 17] = [
+const OUTCOMES: [(Outcome, &str); 21] = [
     (Outcome::Increment, "increment"),
     (Outcome::Reset, "reset"),
+    (Outcome::Restart, "restart"),
+    (Outcome::Started, "started"),
     (Outcome::Born, "born"),
+    (Outcome::Skew, "skew"),
     (Outcome::Baseline, "baseline"),
+    (Outcome::Zero, "zero"),
     (Outcome::Gap, "gap"),
     (Outcome::Sample, "sample"),
     (Outcome::StaleMarker, "stale_marker"),
@@ -188,11 +219,20 @@ const OUTCOMES: [(Outcome, &str); 17] = [
 // The longest window there can be: what is older counts in none.
 const AGE_MAX: Duration = Duration::from_secs(90 * 86_400);
 
+// As many as there are threads that serve requests, on a large machine; and the size of a request of ten
+// thousand samples, the most that known senders put into one. Larger memory is given back.
+const SPARES: usize = 64;
+const SPARE_MESSAGE_MAX: usize = 8 << 20;
+const SPARE_SERIES_MAX: usize = 20_000;
+
+// Label blocks known per series that may be followed: other encodings of them, and series that no SLO
+// selects. Beyond, those are forgotten and learned again as they come.
+const BLOCKS_PER_SERIES: usize = 4;
+
 /// One request under way.
-struct Request<'a> {
-    batch: Batch<'a>,
-    now: Timestamp,
-    tally: [u64; OUTCOMES.len()],
+struct Tally {
+    outcomes: [u64; OUTCOMES.len()],
+    written: WriteStats,
     first_refusal: Option<Refusal>,
 }
 
@@ -206,39 +246,36 @@ impl Ingest {
         open: Arc<OpenSlots>,
         telemetry: IngestMetrics,
     ) -> Self {
-        for (_, name) in OUTCOMES {
-            // So that every outcome is there from the start, and `rate()` sees the first of a kind.
-            telemetry.samples.with_label_values(&[name]);
-        }
         Self {
             config,
             instances,
             open,
-            cache: SeriesCache::default(),
-            targets: Targets::default(),
+            table: SeriesTable::default(),
+            routes: RouteBook::default(),
+            spare: ArrayQueue::new(SPARES),
+            // Every outcome is there from the start, so that `rate()` sees the first of a kind.
+            outcomes: OUTCOMES.map(|(_, name)| telemetry.samples.with_label_values(&[name])),
             telemetry,
         }
     }
 
-    /// Counts a remote-write 1.0 body that arrived at `now`.
+    /// Counts a remote-write body that arrived at `now`.
     ///
     /// # Errors
     /// See [`WriteError`]; after `Refused` the acceptable part of the request is counted.
-    pub fn write_v1(&self, body: &[u8], now: Timestamp) -> Result<WriteStats, WriteError> {
+    pub fn write(&self, version: Version, body: &[u8], now: Timestamp) -> Result<WriteStats, WriteError> {
         let deferred = self.open.deferred();
         if deferred > self.config.deferred_max {
             return Err(WriteError::Busy(deferred, self.config.deferred_max));
         }
         self.telemetry.bytes.inc_by(body.len() as u64);
-        let mut message = Vec::new();
-        prompb::decompress(body, self.config.decoded_bytes_max, &mut message)?;
-        let write = v1::parse(&message)?;
-        let mut request =
-            Request { batch: self.open.batch(), now, tally: [0; OUTCOMES.len()], first_refusal: None };
-        for series in &write.series {
-            self.write_series(&mut request, series, write.samples(series));
+        let mut scratch = self.spare.pop().unwrap_or_default();
+        let result = self.write_in(&mut scratch, version, body, now);
+        if scratch.is_usual() {
+            // One too many is dropped.
+            let _ = self.spare.push(scratch);
         }
-        self.finish(request, &write)
+        result
     }
 
     /// Forgets series that have been silent for so long that their next sample would start over. To be
@@ -246,150 +283,187 @@ impl Ingest {
     ///
     /// Silent since when is told by arrival: a backlog may be older than any gap.
     pub fn sweep(&self, now: Timestamp) {
-        self.cache.forget_before(now - self.config.max_gap);
-        self.targets.forget_unused();
+        self.table.forget_before(now - self.config.max_gap);
+        self.routes.forget_unused();
     }
 
     /// Publishes how much is held at present.
     pub fn publish_sizes(&self) {
-        self.telemetry.series.with_label_values(&["followed"]).set(self.cache.followed() as i64);
-        self.telemetry.series.with_label_values(&["unselected"]).set(self.cache.unselected() as i64);
+        self.table.publish_sizes(&self.telemetry);
         self.telemetry.deferred.set(self.open.deferred() as i64);
     }
 
-    fn finish(&self, request: Request<'_>, write: &v1::WriteRequest<'_>) -> Result<WriteStats, WriteError> {
-        for (outcome, name) in OUTCOMES {
-            let count = request.tally[outcome as usize];
-            if count > 0 {
-                self.telemetry.samples.with_label_values(&[name]).inc_by(count);
-            }
-        }
-        match request.first_refusal {
-            Some(first) => Err(WriteError::Refused {
-                refused: request.tally[Outcome::Refused as usize] as usize,
-                received: write.sample_count(),
-                first,
-            }),
-            None => Ok(WriteStats {
-                samples: write.sample_count(),
-                histograms: write.series.iter().map(|series| series.histograms).sum(),
-                exemplars: write.exemplars,
-            }),
-        }
-    }
-
-    fn write_series(&self, request: &mut Request<'_>, view: &v1::SeriesView<'_>, samples: &[Sample]) {
-        request.count(Outcome::Histogram, view.histograms);
-        let known = match self.cache.find(&view.raw_labels) {
-            Some(known) => Ok(known),
-            None => self.learn(&view.raw_labels, request.now),
-        };
-        match known {
-            Ok(Known::Unselected) => request.count(Outcome::Unselected, samples.len()),
-            Ok(Known::Followed(series)) => self.write_samples(request, view, series, samples),
-            Err(refusal) => request.refuse(refusal, samples.len()),
-        }
-    }
-
-    fn write_samples(
+    fn write_in(
         &self,
-        request: &mut Request<'_>,
-        view: &v1::SeriesView<'_>,
-        mut series: Arc<Series>,
-        samples: &[Sample],
+        scratch: &mut Scratch,
+        version: Version,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<WriteStats, WriteError> {
+        let Scratch { message, request, known } = scratch;
+        prompb::decompress(body, self.config.decoded_bytes_max, message)?;
+        request.read(version, message, &self.table.hasher)?;
+        let mut tally = Tally::new(request.exemplars);
+        let mut held = self.table.hold();
+        if held.find_all(&request.series, known) {
+            drop(held);
+            held = self.meet_strangers(message, request, known, &mut tally, now)?;
+            held.find_all(&request.series, known);
+        }
+        let context = Circumstances {
+            config: &self.config,
+            instances: &self.instances,
+            routes: &self.routes,
+            now,
+            replica_epoch: None,
+        };
+        self.count(&held, message, request, known, &context, &mut tally);
+        drop(held);
+        self.finish(tally)
+    }
+
+    /// Counts what has been read, series by series.
+    fn count(
+        &self,
+        held: &Held<'_>,
+        message: &[u8],
+        request: &Request,
+        known: &[Known],
+        context: &Circumstances<'_>,
+        tally: &mut Tally,
     ) {
-        for sample in samples {
-            let at = Timestamp(sample.timestamp_ms);
-            if at > request.now + self.config.future_max {
-                let ahead_max_seconds = self.config.future_max.as_secs();
-                let series = series.labels().to_string();
-                request.refuse(Refusal::Future { at, series, ahead_max_seconds }, 1);
-                continue;
-            }
-            if at < request.now - AGE_MAX {
-                request.count(Outcome::TooOld, 1);
-                continue;
-            }
-            let arrival = Arrival { at, value: sample.value, now: request.now };
-            // A series that was forgotten between finding it and now is met anew.
-            let observation = loop {
-                match series.observe(self, &mut request.batch, arrival) {
-                    Some(observation) => break observation,
-                    None => match self.learn(&view.raw_labels, request.now) {
-                        Ok(Known::Followed(anew)) => series = anew,
-                        Ok(Known::Unselected) => return request.count(Outcome::Unselected, 1),
-                        Err(refusal) => return request.refuse(refusal, 1),
-                    },
+        let mut batch = self.open.batch();
+        let (mut samples_at, mut histograms_at) = (0, 0);
+        let mut chunk: Option<(usize, MutexGuard<'_, Chunk>)> = None;
+        for (view, known) in request.series.iter().zip(known) {
+            let samples = &request.samples[samples_at..view.samples_end as usize];
+            let histograms = view.histograms_end as usize - histograms_at;
+            (samples_at, histograms_at) = (view.samples_end as usize, view.histograms_end as usize);
+            match known {
+                Known::Unselected => tally.accept(Outcome::Unselected, samples.len()),
+                // Its refusal has been noted when it was met.
+                Known::Stranger => tally.count(Outcome::Refused, samples.len()),
+                Known::Followed(number) => {
+                    if chunk.as_ref().is_none_or(|(n, _)| *n != number.chunk()) {
+                        // Never two at once.
+                        drop(chunk.take());
+                        chunk = Some((number.chunk(), held.chunk(*number).lock()));
+                    }
+                    let series = chunk.as_mut().and_then(|(_, chunk)| chunk[number.lane()].as_mut());
+                    let series = series.expect("BUG: a number leads to no series while the table is held");
+                    for sample in samples {
+                        match self.check_time(sample.timestamp_ms, context.now) {
+                            Ok(()) => {
+                                let observation = series.observe(context, &mut batch, sample);
+                                tally.accept(Outcome::of(observation), 1);
+                            }
+                            Err(Outcome::Refused) => {
+                                let series = || show(message, request, view);
+                                tally.refuse(|| self.ahead(sample.timestamp_ms, series()));
+                            }
+                            Err(outcome) => tally.accept(outcome, 1),
+                        }
+                    }
                 }
-            };
-            request.count(Outcome::of(observation), 1);
+            }
+            if histograms > 0 && *known != Known::Stranger {
+                tally.accept_histograms(histograms);
+            }
         }
     }
 
-    /// Meets a series for the first time: reads its labels and finds the SLOs it counts for.
-    fn learn(&self, raw_labels: &[u8], now: Timestamp) -> Result<Known, Refusal> {
-        let labels = self.read_labels(raw_labels)?;
-        let matches = self.instances.plan().matches(&labels);
-        if matches.is_empty() {
-            self.cache.insert(raw_labels, Known::Unselected);
-            return Ok(Known::Unselected);
+    /// Whether a sample may count; else what becomes of it.
+    #[inline]
+    fn check_time(&self, at_ms: i64, now: Timestamp) -> Result<(), Outcome> {
+        if Timestamp(at_ms) > now + self.config.future_max {
+            Err(Outcome::Refused)
+        } else if Timestamp(at_ms) < now - AGE_MAX {
+            Err(Outcome::TooOld)
+        } else {
+            Ok(())
         }
-        // Another order of the same labels is the same series.
-        let series = self.cache.find_or_follow(&labels, self.config.series_max, || {
-            let (series, refused) = Series::new(labels.clone(), matches, &self.instances, &self.targets, now);
-            self.telemetry.groups_refused.inc_by(refused);
-            series
-        });
-        let series = series.map_err(Refusal::TooManySeries)?;
-        let known = Known::Followed(series);
-        self.cache.insert(raw_labels, known.clone());
-        Ok(known)
     }
 
-    fn read_labels(&self, raw_labels: &[u8]) -> Result<Labels, Refusal> {
-        // The block has been walked once when the request was read.
-        let pairs = v1::labels(raw_labels).unwrap_or_default();
-        let (labels_max, bytes_max) = (self.config.labels_per_series_max, self.config.label_bytes_max);
-        if pairs.len() > labels_max || raw_labels.len() > bytes_max {
-            let (labels, bytes) = (pairs.len(), raw_labels.len());
-            return Err(Refusal::TooLong { labels, bytes, labels_max, bytes_max });
+    fn ahead(&self, at_ms: i64, series: String) -> Refusal {
+        let ahead_max_seconds = self.config.future_max.as_secs();
+        Refusal::Future { at: Timestamp(at_ms), series, ahead_max_seconds }
+    }
+
+    fn finish(&self, tally: Tally) -> Result<WriteStats, WriteError> {
+        for (counter, count) in self.outcomes.iter().zip(tally.outcomes) {
+            if count > 0 {
+                counter.inc_by(count);
+            }
         }
-        let text: Result<Vec<(&str, &str)>, _> = pairs
-            .iter()
-            .map(|(name, value)| Ok((str::from_utf8(name)?, str::from_utf8(value)?)))
-            .collect::<Result<_, std::str::Utf8Error>>();
-        let text = text.map_err(|_| Refusal::NotUtf8(show(&pairs)))?;
-        let labels = Labels::new(text).map_err(|error| Refusal::Labels { series: show(&pairs), error })?;
-        match labels.get(METRIC_NAME) {
-            "" => Err(Refusal::NoMetricName(labels.to_string())),
-            _ => Ok(labels),
+        match tally.first_refusal {
+            Some(first) => {
+                let refused = tally.outcomes[Outcome::Refused as usize] as usize;
+                Err(WriteError::Refused { refused, written: tally.written, first })
+            }
+            None => Ok(tally.written),
         }
+    }
+}
+
+// === impl Scratch ===
+
+impl Scratch {
+    /// Whether it is of the size that requests usually need.
+    fn is_usual(&self) -> bool {
+        self.message.capacity() <= SPARE_MESSAGE_MAX && self.request.capacity() <= SPARE_SERIES_MAX
     }
 }
 
 // What a refusal shows of a series: enough to find it, not enough to fill a log.
 const SHOWN_CHARS_MAX: usize = 200;
 
-fn show(pairs: &[v1::RawLabel<'_>]) -> String {
-    let pairs: Vec<String> = pairs
-        .iter()
-        .map(|(name, value)| {
-            format!("{}={:?}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
-        })
-        .collect();
-    format!("{{{}}}", pairs.join(",")).chars().take(SHOWN_CHARS_MAX).collect()
+/// The labels of a series as far as they can be shown.
+fn show(message: &[u8], request: &Request, view: &SeriesView) -> String {
+    let mut pairs = Vec::new();
+    match request.labels(message, view, &mut pairs) {
+        Ok(()) => show_pairs(&pairs),
+        Err(error) => format!("({error})"),
+    }
 }
 
-// === impl Request ===
+fn show_pairs(pairs: &[prompb::RawLabel<'_>]) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes);
+    let shown = pairs.iter().map(|(name, value)| format!("{}={:?}", text(name), text(value)));
+    let shown = format!("{{{}}}", shown.collect::<Vec<_>>().join(","));
+    match shown.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((at, _)) => format!("{}…", &shown[..at]),
+        None => shown,
+    }
+}
 
-impl Request<'_> {
-    fn count(&mut self, outcome: Outcome, samples: usize) {
-        self.tally[outcome as usize] += samples as u64;
+// === impl Tally ===
+
+impl Tally {
+    fn new(exemplars: usize) -> Self {
+        let written = WriteStats { exemplars, ..WriteStats::default() };
+        Self { outcomes: [0; OUTCOMES.len()], written, first_refusal: None }
     }
 
-    fn refuse(&mut self, refusal: Refusal, samples: usize) {
-        self.count(Outcome::Refused, samples);
-        self.first_refusal.get_or_insert(refusal);
+    /// Counts samples that were accepted, whatever they came to.
+    #[inline]
+    fn accept(&mut self, outcome: Outcome, samples: usize) {
+        self.count(outcome, samples);
+        self.written.samples += samples;
+    }
+
+    fn accept_histograms(&mut self, histograms: usize) {
+        self.count(Outcome::Histogram, histograms);
+        self.written.histograms += histograms;
+    }
+
+    fn refuse(&mut self, refusal: impl FnOnce() -> Refusal) {
+        self.count(Outcome::Refused, 1);
+        self.first_refusal.get_or_insert_with(refusal);
+    }
+
+    #[inline]
+    fn count(&mut self, outcome: Outcome, samples: usize) {
+        self.outcomes[outcome as usize] += samples as u64;
     }
 }
 
@@ -400,8 +474,12 @@ impl Outcome {
         match observation {
             Observation::Increment { kind: Growth::Difference, .. } => Self::Increment,
             Observation::Increment { kind: Growth::Reset, .. } => Self::Reset,
+            Observation::Increment { kind: Growth::Restart, .. } => Self::Restart,
+            Observation::Increment { kind: Growth::Started, .. } => Self::Started,
             Observation::Increment { kind: Growth::Born, .. } => Self::Born,
+            Observation::Increment { kind: Growth::Skew, .. } => Self::Skew,
             Observation::Baseline(Baseline::First) => Self::Baseline,
+            Observation::Baseline(Baseline::Zero) => Self::Zero,
             Observation::Baseline(Baseline::Gap) => Self::Gap,
             Observation::Sample => Self::Sample,
             Observation::Stale => Self::StaleMarker,

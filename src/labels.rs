@@ -12,6 +12,16 @@ pub const METRIC_NAME: &str = "__name__";
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
 
+/// A label set that borrows its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LabelsRef<'a>(&'a [(&'a str, &'a str)]);
+
+/// What selectors look at.
+pub trait LabelSet {
+    /// The value of a label; the empty string when it is absent.
+    fn get(&self, name: &str) -> &str;
+}
+
 /// Why a list of labels is no label set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LabelsError {
@@ -87,7 +97,7 @@ impl Labels {
 
     /// The value of a label; the empty string when it is absent.
     pub fn get(&self, name: &str) -> &str {
-        self.0.binary_search_by(|(n, _)| (**n).cmp(name)).map_or("", |i| &self.0[i].1)
+        LabelSet::get(self, name)
     }
 
     /// Name and value of every label, by name.
@@ -107,6 +117,12 @@ impl Labels {
     }
 }
 
+impl LabelSet for Labels {
+    fn get(&self, name: &str) -> &str {
+        self.0.binary_search_by(|(n, _)| (**n).cmp(name)).map_or("", |i| &self.0[i].1)
+    }
+}
+
 impl fmt::Display for Labels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
@@ -115,6 +131,46 @@ impl fmt::Display for Labels {
             write!(f, "{comma}{name}={value:?}")?;
         }
         f.write_str("}")
+    }
+}
+
+// === impl LabelsRef ===
+
+impl<'a> LabelsRef<'a> {
+    /// Sorts `pairs` into a label set, as [`Labels::new`] does.
+    ///
+    /// # Errors
+    /// When a name occurs twice or is empty.
+    pub fn new<'p: 'a>(pairs: &'a mut Vec<(&'p str, &'p str)>) -> Result<Self, LabelsError> {
+        if !pairs.is_sorted() {
+            pairs.sort_unstable();
+        }
+        if let Some((_, value)) = pairs.first().filter(|(name, _)| name.is_empty()) {
+            return Err(LabelsError::NoName((*value).to_owned()));
+        }
+        if let Some(twice) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(LabelsError::Repeated(twice[0].0.to_owned()));
+        }
+        pairs.retain(|(_, value)| !value.is_empty());
+        Ok(Self(pairs))
+    }
+
+    /// Name and value of every label, by name.
+    pub fn iter(self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> {
+        self.0.iter().copied()
+    }
+
+    /// The labels of these names only.
+    pub fn keep(self, names: &[String]) -> Labels {
+        let kept = self.0.iter().filter(|(name, _)| names.iter().any(|n| n == name));
+        Labels(kept.map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    }
+}
+
+impl LabelSet for LabelsRef<'_> {
+    fn get(&self, name: &str) -> &str {
+        // A dozen labels: going through them is as fast as searching.
+        self.0.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value)
     }
 }
 
@@ -198,7 +254,7 @@ impl Selector {
     }
 
     /// Whether a series of these labels is selected.
-    pub fn matches(&self, labels: &Labels) -> bool {
+    pub fn matches(&self, labels: &impl LabelSet) -> bool {
         self.matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name)))
     }
 }

@@ -6,10 +6,11 @@
 //!
 //! This module does not know samples or time; an instance merely holds what ingest leaves there.
 
+mod index;
 mod instances;
 mod plan;
 mod presence;
 
 pub use instances::{Instance, Instances, Role};
-pub use plan::{Match, Plan, Worth};
+pub use plan::{Match, Plan, TermId, Worth};
 pub use presence::{Presence, Presences};

@@ -1,18 +1,31 @@
 //! The remote-write wire format: capped snappy, and a walk over the protobuf that borrows from the body.
 //!
-//! [`v1::parse`] reads a whole request before anything is done with it, so that a truncated body has no
-//! effect. Labels stay raw bytes: whoever meets a series the second time knows it by them, and only a
-//! stranger's labels are decoded and checked. The types that prost generates from `proto/` are for
-//! senders (the demo, tests) and the oracle that the walk is tested against.
+//! [`Request::read`] reads a whole request before anything is done with it, so that a truncated body has
+//! no effect. It yields places in the body, and a hash that stands for the labels of each series: whoever
+//! meets a series the second time knows it by that, and only a stranger's labels are decoded and checked.
+//! The types that prost generates from `proto/` are for senders (the demo, tests) and the oracle that the
+//! walk is tested against.
 //!
 //! This module does not know SLOs, series or counters.
 
 pub mod generated;
+mod request;
 mod snappy;
-pub mod v1;
+mod v1;
 mod wire;
 
+pub use request::{RawLabel, Request, SeriesView, hash_labels};
 pub use snappy::decompress;
+
+/// A version of the remote-write protocol: which schema a body has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// `prometheus.WriteRequest`.
+    #[default]
+    V1,
+    /// `io.prometheus.write.v2.Request`.
+    V2,
+}
 
 /// Why a body is no write request. All of these are the sender's fault: repeating the request is vain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,4 +60,6 @@ pub struct Sample {
     pub timestamp_ms: i64,
     /// The value; staleness markers are a NaN of their own.
     pub value: f64,
+    /// When the counter was at zero, in milliseconds since the Unix epoch; 0 if the sender does not say.
+    pub start_ms: i64,
 }

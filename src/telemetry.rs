@@ -36,8 +36,10 @@ pub struct IngestMetrics {
     pub bytes: IntCounter,
     /// Samples by what became of them.
     pub samples: IntCounterVec,
-    /// Series in the cache, by whether an SLO follows them.
+    /// Series followed, and label blocks known.
     pub series: IntGaugeVec,
+    /// How often all label blocks that can be learned again were forgotten.
+    pub blocks_forgotten: IntCounter,
     /// Counts that wait for the next evaluation.
     pub deferred: IntGauge,
     /// Groups that were not opened because the SLO has too many.
@@ -162,8 +164,13 @@ impl IngestMetrics {
             series: int_gauge_vec(
                 registry,
                 "slod_ingest_series",
-                "Series known, by whether an SLO follows them.",
+                "Series followed by an SLO, label blocks of series that no SLO selects, and label blocks cached in all.",
                 &["state"],
+            ),
+            blocks_forgotten: counter(
+                registry,
+                "slod_ingest_label_blocks_forgotten_total",
+                "Times that there were too many label blocks, and those that can be learned again were forgotten.",
             ),
             deferred: int_gauge(
                 registry,

@@ -147,7 +147,7 @@ fn print(lines: &[String]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::demo::service::Phase, time::Timestamp};
+    use crate::{cli::demo::service::Phase, labels::LabelsRef, time::Timestamp};
 
     fn progress(is_incident: bool, last_error: Option<&str>) -> Progress {
         Progress {
@@ -183,8 +183,13 @@ mod tests {
         let plan = crate::matching::Plan::new(specs.slos, REFRESH_INTERVAL);
         let mut service = service::Service::new(1, Timestamp(0), Timestamp(0));
         service.advance(Timestamp(0) + HISTORY);
-        let labels = service.series().into_iter().map(|s| crate::labels::Labels::new(s.labels).unwrap());
-        let matches: Vec<_> = labels.flat_map(|labels| plan.matches(&labels)).collect();
+        let matches_of = |series: &service::Series| {
+            let mut pairs = series.labels.clone();
+            let (labels, mut terms) = (LabelsRef::new(&mut pairs).unwrap(), Vec::new());
+            plan.terms(labels, &mut terms);
+            plan.matches(&terms, labels)
+        };
+        let matches: Vec<_> = service.series().iter().flat_map(matches_of).collect();
         for (index, slo) in plan.slos().enumerate() {
             let shares = matches.iter().filter(|found| found.slo == index);
             assert!(shares.clone().any(|found| found.worth.growth.bad != 0.0), "{} has nothing bad", slo.id);

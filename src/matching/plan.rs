@@ -1,9 +1,10 @@
 //! The SLOs in force and the index by which a series finds them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use super::index::TermIndex;
 use crate::{
-    labels::{Labels, METRIC_NAME, Selector},
+    labels::{Labels, LabelsRef, Selector},
     slo::{Budgeting, Indicator, Measure, Slo, Threshold, TimeWindow},
     time::millis,
     window::{Counts, Layout, Slices},
@@ -13,10 +14,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Plan {
     slos: Vec<Planned>,
-    by_metric_name: HashMap<String, Vec<usize>>,
-    /// Terms whose selector fixes no metric name.
-    any_name: Vec<usize>,
     terms: Vec<PlannedTerm>,
+    index: TermIndex,
     /// Each of another shape.
     layouts: Vec<Arc<Layout>>,
 }
@@ -26,6 +25,10 @@ struct Planned {
     slo: Arc<Slo>,
     layout: Arc<Layout>,
 }
+
+/// The place of a term in the plan: a selector with what its series are worth to an SLO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TermId(pub u32);
 
 /// A selector with what its series are worth to an SLO.
 #[derive(Debug)]
@@ -67,9 +70,10 @@ impl Plan {
         let mut plan = Self::default();
         for slo in slos {
             let layout = plan.share(layout(&slo, resolution));
-            plan.add_terms(&slo.indicator);
+            plan.add_terms(plan.slos.len(), &slo.indicator);
             plan.slos.push(Planned { slo: Arc::new(slo), layout });
         }
+        plan.index = TermIndex::new(plan.terms.iter().map(|term| &term.selector));
         plan
     }
 
@@ -97,42 +101,46 @@ impl Plan {
         &self.slos[index].layout
     }
 
-    /// Every SLO that a series of these labels counts for. A series that the selectors match but whose
-    /// shares cancel out counts for nothing.
-    pub fn matches(&self, labels: &Labels) -> Vec<Match> {
-        let by_name = self.by_metric_name.get(labels.get(METRIC_NAME)).into_iter().flatten();
-        let mut terms: Vec<&PlannedTerm> = by_name
-            .chain(&self.any_name)
-            .map(|index| &self.terms[*index])
-            .filter(|term| term.selector.matches(labels))
-            .collect();
-        terms.sort_by_key(|term| term.slo);
+    /// The terms that select a series of these labels, into `terms`, in the order of their SLOs.
+    pub fn terms(&self, labels: LabelsRef<'_>, terms: &mut Vec<TermId>) {
+        terms.clear();
+        self.index.visit(labels, |term| {
+            if self.terms[term.0 as usize].selector.matches(&labels) {
+                terms.push(term);
+            }
+        });
+        terms.sort_unstable();
+    }
+
+    /// The labels that split the SLO of a term.
+    pub fn group_by(&self, term: TermId) -> &[String] {
+        &self.slos[self.terms[term.0 as usize].slo].slo.indicator.group_by
+    }
+
+    /// Every SLO that a series of these labels counts for, given the [terms](Self::terms) that select it.
+    /// A series that they match but whose shares cancel out counts for nothing.
+    pub fn matches(&self, terms: &[TermId], labels: LabelsRef<'_>) -> Vec<Match> {
         let mut matches: Vec<Match> = Vec::new();
         for term in terms {
-            if matches.last().is_none_or(|last| last.slo != term.slo) {
-                let group = labels.keep(&self.slos[term.slo].slo.indicator.group_by);
-                matches.push(Match { slo: term.slo, worth: Worth::default(), group });
+            let planned = &self.terms[term.0 as usize];
+            if matches.last().is_none_or(|last| last.slo != planned.slo) {
+                let group = labels.keep(self.group_by(*term));
+                matches.push(Match { slo: planned.slo, worth: Worth::default(), group });
             }
             if let Some(last) = matches.last_mut() {
-                last.worth.add(term.measure, term.worth);
+                last.worth.add(planned.measure, planned.worth);
             }
         }
         matches.retain(|found| !found.worth.is_nothing());
         matches
     }
 
-    fn add_terms(&mut self, indicator: &Indicator) {
-        let slo = self.slos.len();
+    fn add_terms(&mut self, slo: usize, indicator: &Indicator) {
         let bad = indicator.bad.iter().map(|term| (term, Counts { bad: term.coefficient, total: 0.0 }));
         let total = indicator.total.iter().map(|term| (term, Counts { bad: 0.0, total: term.coefficient }));
         for (term, worth) in bad.chain(total) {
-            let index = self.terms.len();
             let (selector, measure) = (term.selector.clone(), term.measure);
             self.terms.push(PlannedTerm { slo, selector, measure, worth });
-            match term.selector.metric_name() {
-                Some(name) => self.by_metric_name.entry(name.to_owned()).or_default().push(index),
-                None => self.any_name.push(index),
-            }
         }
     }
 }
@@ -194,7 +202,7 @@ impl Worth {
 mod tests {
     use super::*;
     use crate::{
-        labels::{MatchOp, Matcher},
+        labels::{METRIC_NAME, MatchOp, Matcher},
         slo::{Objective, SloId, Target, Term, ThresholdOp},
     };
 
@@ -216,10 +224,17 @@ mod tests {
         Plan::new(vec![slo.clone(), slo], Duration::from_secs(1))
     }
 
+    fn matches(plan: &Plan, series: &[(&str, &str)]) -> Vec<Match> {
+        let (mut pairs, mut terms) = (series.to_vec(), Vec::new());
+        let labels = LabelsRef::new(&mut pairs).unwrap();
+        plan.terms(labels, &mut terms);
+        plan.matches(&terms, labels)
+    }
+
     /// The shares `(bad, total)` of a series in both SLOs of the plan, which are the same.
     #[track_caller]
     fn check(plan: &Plan, series: &[(&str, &str)], expected: Option<(f64, f64)>) {
-        let matches = plan.matches(&Labels::new(series.iter().copied()).unwrap());
+        let matches = matches(plan, series);
         let shares: Vec<_> = matches
             .iter()
             .map(|found| (found.slo, found.worth.growth.bad, found.worth.growth.total))
@@ -265,7 +280,7 @@ mod tests {
         };
         let bad = vec![queue(1.0, Measure::Samples), queue(-1.0, Measure::SamplesWhere(good))];
         let plan = plan(bad, vec![queue(1.0, Measure::Samples)], &[]);
-        let found = plan.matches(&Labels::new([(METRIC_NAME, "queue_seconds")]).unwrap());
+        let found = matches(&plan, &[(METRIC_NAME, "queue_seconds")]);
         let events = |value| found[0].worth.events(0.0, value);
         assert_eq!(events(0.4), Counts { bad: 0.0, total: 1.0 });
         assert_eq!(events(0.5), Counts { bad: 1.0, total: 1.0 });
@@ -281,7 +296,7 @@ mod tests {
     #[test]
     fn the_group_is_made_of_the_splitting_labels() {
         let plan = plan(vec![], vec![term(1.0, &[(METRIC_NAME, MatchOp::Equal, "a")])], &["route", "zone"]);
-        let series = Labels::new([(METRIC_NAME, "a"), ("route", "/x"), ("code", "200")]).unwrap();
-        assert_eq!(plan.matches(&series)[0].group, Labels::new([("route", "/x")]).unwrap());
+        let series = [(METRIC_NAME, "a"), ("route", "/x"), ("code", "200")];
+        assert_eq!(matches(&plan, &series)[0].group, Labels::new([("route", "/x")]).unwrap());
     }
 }

@@ -10,122 +10,122 @@
 //!
 //! Unknown fields are skipped, absent numbers are zero, as proto3 has it.
 
-use std::{borrow::Cow, ops::Range};
+use std::hash::BuildHasher;
+
+use prost::encoding::{encode_varint, encoded_len_varint};
 
 use super::{
-    Error, Sample,
+    Error, RawLabel, Request, Sample,
+    request::{Span, hash_bytes},
     wire::{Reader, Value},
 };
 
-/// A whole request. Borrows from the decompressed body.
-#[derive(Debug, Default)]
-pub struct WriteRequest<'a> {
-    /// Every series that carries samples or histograms, in the order of the body.
-    pub series: Vec<SeriesView<'a>>,
-    /// How many exemplars it holds; they are accepted and not kept.
-    pub exemplars: usize,
-    samples: Vec<Sample>,
-}
+// Field number and wire type of what makes up nearly all of a request.
+const SERIES: u8 = 0x0a;
+const LABEL: u8 = 0x0a;
+const NAME: u8 = 0x0a;
+const LABEL_VALUE: u8 = 0x12;
+const SAMPLE: u8 = 0x12;
+const VALUE: u8 = 0x09;
+const TIMESTAMP: u8 = 0x10;
 
-/// A series of a request.
-#[derive(Debug)]
-pub struct SeriesView<'a> {
-    /// The encoded labels: equal bytes mean equal labels, and senders repeat them exactly.
-    pub raw_labels: Cow<'a, [u8]>,
-    /// How many native histograms it carries.
-    pub histograms: usize,
-    samples: Range<usize>,
-}
-
-// Real requests have thousands; 32 MiB of the shortest possible series would be millions, each of them
-// twenty times its size in memory.
-const ENTRIES_MAX: usize = 1_000_000;
-
-/// Name and value of a label.
-pub type RawLabel<'a> = (&'a [u8], &'a [u8]);
-
-/// Reads a request, all of it.
-///
-/// # Errors
-/// When the bytes are not protobuf of this schema.
-pub fn parse(message: &[u8]) -> Result<WriteRequest<'_>, Error> {
-    let mut request = WriteRequest::default();
+/// Reads a request into an empty one.
+pub(super) fn read(request: &mut Request, message: &[u8], hasher: &impl BuildHasher) -> Result<(), Error> {
     let mut reader = Reader::new(message);
-    while let Some((number, value)) = reader.field()? {
-        match (number, value) {
-            (1, Value::Bytes(series)) => request.read_series(series)?,
-            (1, _) => return Err(reader.malformed("timeseries has a wrong wire type")),
-            _ => (),
+    loop {
+        if let Some(series) = reader.bytes_tagged(SERIES)? {
+            read_series(request, series, reader.position() - series.len(), hasher)?;
+            request.check_size(&reader)?;
+            continue;
         }
-        if request.series.len() + request.samples.len() > ENTRIES_MAX {
-            return Err(reader.malformed("more than 1000000 series and samples"));
+        match reader.field()? {
+            Some((1, _)) => return Err(reader.malformed("timeseries has a wrong wire type")),
+            Some(_) => (),
+            None => return Ok(()),
         }
     }
-    Ok(request)
 }
 
-/// Name and value of each label in an encoded label block, as bytes: nobody has checked them for UTF-8.
-///
-/// # Errors
-/// When the block is not a run of labels.
-pub fn labels(raw_labels: &[u8]) -> Result<Vec<RawLabel<'_>>, Error> {
-    let mut reader = Reader::new(raw_labels);
-    let mut labels = Vec::new();
+/// Name and value of each label in an encoded label block.
+pub(super) fn labels<'a>(block: &'a [u8], labels: &mut Vec<RawLabel<'a>>) -> Result<(), Error> {
+    let mut reader = Reader::new(block);
     while let Some((_, value)) = reader.field()? {
         let Value::Bytes(label) = value else { return Err(reader.malformed("label has a wrong wire type")) };
         labels.push(read_label(label)?);
     }
-    Ok(labels)
+    Ok(())
 }
 
-// === impl WriteRequest ===
-
-impl<'a> WriteRequest<'a> {
-    /// The samples of one of its series.
-    pub fn samples(&self, series: &SeriesView<'a>) -> &[Sample] {
-        &self.samples[series.samples.clone()]
+/// Appends labels to a label block as senders do that follow the specification: sorted, in one run.
+pub(super) fn encode_labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, block: &mut Vec<u8>) {
+    for (name, value) in labels {
+        let fields = [(NAME, name), (LABEL_VALUE, value)];
+        let bytes = |text: &str| 1 + encoded_len_varint(text.len() as u64) + text.len();
+        block.push(LABEL);
+        encode_varint(fields.iter().map(|(_, text)| bytes(text)).sum::<usize>() as u64, block);
+        for (tag, text) in fields {
+            block.push(tag);
+            encode_varint(text.len() as u64, block);
+            block.extend_from_slice(text.as_bytes());
+        }
     }
+}
 
-    /// How many samples it holds.
-    pub fn sample_count(&self) -> usize {
-        self.samples.len()
-    }
-
-    fn read_series(&mut self, message: &'a [u8]) -> Result<(), Error> {
-        let first_sample = self.samples.len();
-        let mut raw_labels = Cow::Borrowed(&message[..0]);
-        let mut histograms = 0;
-        let mut reader = Reader::new(message);
-        let mut field_start = 0;
-        while let Some((number, value)) = reader.field()? {
-            match (number, value) {
-                (1, Value::Bytes(label)) => {
-                    read_label(label)?;
-                    extend_labels(&mut raw_labels, message, field_start..reader.position());
-                }
-                (2, Value::Bytes(sample)) => self.samples.push(read_sample(sample)?),
-                (3, Value::Bytes(_)) => self.exemplars += 1,
-                (4, Value::Bytes(_)) => histograms += 1,
-                (1..=4, _) => return Err(reader.malformed("field of a series has a wrong wire type")),
-                _ => (),
+/// Reads a series that begins at `base` in the body.
+fn read_series(
+    request: &mut Request,
+    message: &[u8],
+    base: usize,
+    hasher: &impl BuildHasher,
+) -> Result<(), Error> {
+    let (samples, histograms) = (request.samples.len(), request.histograms.len());
+    let mut reader = Reader::new(message);
+    // Every known sender writes all labels first. They are looked into when the series is met for the first
+    // time.
+    while reader.bytes_tagged(LABEL)?.is_some() {}
+    let run = 0..reader.position();
+    let gathered = request.gathered.len();
+    while !reader.is_at_end() {
+        if let Some(sample) = reader.bytes_tagged(SAMPLE)? {
+            request.samples.push(read_sample(sample)?);
+            continue;
+        }
+        let field_start = reader.position();
+        match reader.field()? {
+            Some((1, Value::Bytes(_))) => {
+                gather(&mut request.gathered, gathered, &message[run.clone()]);
+                request.gathered.extend_from_slice(&message[field_start..reader.position()]);
             }
-            field_start = reader.position();
+            Some((2, Value::Bytes(sample))) => request.samples.push(read_sample(sample)?),
+            Some((3, Value::Bytes(_))) => request.exemplars += 1,
+            Some((4, Value::Bytes(bytes))) => {
+                let end = base + reader.position();
+                request.histograms.push(Span::new(end - bytes.len()..end));
+            }
+            Some((1..=4, _)) => return Err(reader.malformed("field of a series has a wrong wire type")),
+            _ => (),
         }
-        let samples = first_sample..self.samples.len();
-        // Prometheus sends exemplars as series of their own, without samples.
-        if !samples.is_empty() || histograms > 0 {
-            self.series.push(SeriesView { raw_labels, histograms, samples });
-        }
-        Ok(())
     }
+    // Prometheus sends exemplars as series of their own, without samples.
+    if request.samples.len() == samples && request.histograms.len() == histograms {
+        request.gathered.truncate(gathered);
+        return Ok(());
+    }
+    let is_gathered = request.gathered.len() > gathered;
+    if is_gathered {
+        let place = gathered..request.gathered.len();
+        request.push_series(hash_bytes(hasher, &request.gathered[place.clone()]), Span::new(place), true);
+    } else {
+        let place = base..base + run.end;
+        request.push_series(hash_bytes(hasher, &message[run]), Span::new(place), false);
+    }
+    Ok(())
 }
 
-/// Appends a label field. Labels come in one run from every known sender, and are then a slice of the
-/// message; scattered ones are copied together.
-fn extend_labels<'a>(raw_labels: &mut Cow<'a, [u8]>, message: &'a [u8], field: Range<usize>) {
-    match raw_labels {
-        Cow::Borrowed(run) if run.len() == field.start => *run = &message[..field.end],
-        _ => raw_labels.to_mut().extend_from_slice(&message[field]),
+/// Begins the copy of scattered labels with those of the run, if that has not been done.
+fn gather(gathered: &mut Vec<u8>, start: usize, run: &[u8]) {
+    if gathered.len() == start {
+        gathered.extend_from_slice(run);
     }
 }
 
@@ -144,7 +144,18 @@ fn read_label(message: &[u8]) -> Result<RawLabel<'_>, Error> {
 }
 
 fn read_sample(message: &[u8]) -> Result<Sample, Error> {
-    let mut sample = Sample { timestamp_ms: 0, value: 0.0 };
+    // As every known sender writes it, if the value is not zero.
+    let mut reader = Reader::new(message);
+    let usual = reader.fixed64_tagged(VALUE).zip(reader.last_varint_tagged(TIMESTAMP));
+    if let Some((bits, timestamp)) = usual {
+        let (timestamp_ms, value) = (timestamp.cast_signed(), f64::from_bits(bits));
+        return Ok(Sample { timestamp_ms, value, start_ms: 0 });
+    }
+    read_unusual_sample(message)
+}
+
+fn read_unusual_sample(message: &[u8]) -> Result<Sample, Error> {
+    let mut sample = Sample { timestamp_ms: 0, value: 0.0, start_ms: 0 };
     let mut reader = Reader::new(message);
     while let Some((number, value)) = reader.field()? {
         match (number, value) {
@@ -160,7 +171,8 @@ fn read_sample(message: &[u8]) -> Result<Sample, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompb::generated::v1 as generated;
+    use crate::prompb::{Version, generated::v1 as generated};
+    use foldhash::fast::FixedState;
     use proptest::prelude::*;
     use prost::Message;
 
@@ -168,16 +180,25 @@ mod tests {
 
     /// A request in plain data, by the walk under test.
     fn walked(body: &[u8]) -> Result<Plain, Error> {
-        let request = parse(body)?;
+        let mut request = Request::default();
+        request.read(Version::V1, body, &FixedState::default())?;
+        plain(&request, body)
+    }
+
+    fn plain(request: &Request, body: &[u8]) -> Result<Plain, Error> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (mut samples, mut histograms, mut pairs) = (0, 0, Vec::new());
         request
             .series
             .iter()
             .map(|series| {
-                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                let labels = labels(&series.raw_labels)?.iter().map(|(n, v)| (text(n), text(v))).collect();
-                let samples =
-                    request.samples(series).iter().map(|s| (s.timestamp_ms, s.value.to_bits())).collect();
-                Ok((labels, samples, series.histograms))
+                request.labels(body, series, &mut pairs)?;
+                let labels = pairs.iter().map(|(n, v)| (text(n), text(v))).collect();
+                let of_series = &request.samples[samples..series.samples_end as usize];
+                let values = of_series.iter().map(|s| (s.timestamp_ms, s.value.to_bits())).collect();
+                let histograms_before = histograms;
+                (samples, histograms) = (series.samples_end as usize, series.histograms_end as usize);
+                Ok((labels, values, histograms - histograms_before))
             })
             .collect()
     }
@@ -253,13 +274,10 @@ mod tests {
         );
         let series = [name, sample, job].concat();
         let body = [&[0x0a, series.len() as u8], series.as_slice()].concat();
-        let request = parse(&body).unwrap();
-        let series = &request.series[0];
-        assert_eq!(
-            labels(&series.raw_labels).unwrap(),
-            [(&b"__name__"[..], &b"up"[..]), (&b"job"[..], &b"api"[..])]
-        );
-        assert_eq!(request.samples(series), [Sample { timestamp_ms: 5, value: 0.0 }]);
+        let found = walked(&body).unwrap();
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let labels = vec![label("__name__", "up"), label("job", "api")];
+        assert_eq!(found, [(labels, vec![(5, 0)], 0)]);
     }
 
     #[test]
@@ -270,7 +288,7 @@ mod tests {
 
     #[track_caller]
     fn refused(body: &[u8], expected: &str) {
-        assert_eq!(parse(body).unwrap_err().to_string(), format!("body is not a write request: {expected}"));
+        assert_eq!(walked(body).unwrap_err().to_string(), format!("body is not a write request: {expected}"));
     }
 
     #[test]

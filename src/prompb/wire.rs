@@ -21,6 +21,17 @@ pub(super) enum Value<'a> {
 // A varint holds 64 bits in groups of seven.
 const VARINT_BYTES_MAX: usize = 10;
 
+// In each byte of a varint the bit that says that another byte follows.
+const CONTINUES: u64 = 0x8080_8080_8080_8080;
+
+/// Joins the seven low bits of each byte, lowest first: neighbours first, then pairs, then halves.
+fn joined_groups(word: u64) -> u64 {
+    let word = word & !CONTINUES;
+    let word = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
+    let word = (word & 0x0000_3fff_0000_3fff) | ((word & 0x3fff_0000_3fff_0000) >> 2);
+    (word & 0x0fff_ffff) | ((word & 0x0fff_ffff_0000_0000) >> 4)
+}
+
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
@@ -33,9 +44,13 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.message.len()
+    }
+
     /// The next field's number and payload; `None` at the end of the message.
     pub(super) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, Error> {
-        if self.at == self.message.len() {
+        if self.is_at_end() {
             return Ok(None);
         }
         let tag = self.varint()?;
@@ -54,12 +69,65 @@ impl<'a> Reader<'a> {
         Ok(Some((number, value)))
     }
 
+    /// The payload of the next field if that has this tag, which must be one of a byte and for bytes.
+    pub(super) fn bytes_tagged(&mut self, tag: u8) -> Result<Option<&'a [u8]>, Error> {
+        if self.message.get(self.at) != Some(&tag) {
+            return Ok(None);
+        }
+        self.at += 1;
+        self.bytes().map(Some)
+    }
+
+    /// The number after a one-byte tag, if that and nothing else follows.
+    pub(super) fn last_varint_tagged(&mut self, tag: u8) -> Option<u64> {
+        if self.message.get(self.at) != Some(&tag) {
+            return None;
+        }
+        self.at += 1;
+        self.varint().ok().filter(|_| self.at == self.message.len())
+    }
+
+    /// The eight bytes after a one-byte tag, if that follows.
+    pub(super) fn fixed64_tagged(&mut self, tag: u8) -> Option<u64> {
+        let (first, bytes) = self.message[self.at..].first_chunk::<9>()?.split_first()?;
+        if *first != tag {
+            return None;
+        }
+        self.at += 9;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+
     /// An error at the present position.
+    #[cold]
     pub(super) fn malformed(&self, what: &'static str) -> Error {
         Error::Malformed { what, at: self.at, of: self.message.len() }
     }
 
     fn varint(&mut self) -> Result<u64, Error> {
+        match self.message.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Error> {
+        let word = self.message[self.at..].first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
+        let Some((word, ends)) = word.map(|word| (word, !word & CONTINUES)).filter(|(_, ends)| *ends != 0)
+        else {
+            return self.varint_by_bytes();
+        };
+        // The last byte is the first without the bit that says that another follows.
+        let bytes = ends.trailing_zeros() / 8 + 1;
+        self.at += bytes as usize;
+        Ok(joined_groups(word & (u64::MAX >> (64 - 8 * bytes))))
+    }
+
+    /// The longest varints, those at the end of the message, and those without an end.
+    #[cold]
+    fn varint_by_bytes(&mut self) -> Result<u64, Error> {
         let mut value = 0u64;
         for group in 0..VARINT_BYTES_MAX {
             let byte = *self.message.get(self.at).ok_or_else(|| self.malformed("truncated varint"))?;
@@ -90,5 +158,28 @@ impl<'a> Reader<'a> {
         let bytes = *bytes.ok_or_else(|| self.malformed("truncated number"))?;
         self.at += N;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_varint() -> impl Strategy<Value = u64> {
+        (any::<u64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift)
+    }
+
+    proptest! {
+        #[test]
+        fn varints_are_read_as_prost_writes_them(values in proptest::collection::vec(any_varint(), 1..20)) {
+            let mut message = Vec::new();
+            values.iter().for_each(|value| prost::encoding::encode_varint(*value, &mut message));
+            let mut reader = Reader::new(&message);
+            for value in values {
+                prop_assert_eq!(reader.varint(), Ok(value));
+            }
+            prop_assert_eq!(reader.at, message.len());
+        }
     }
 }

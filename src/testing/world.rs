@@ -9,7 +9,7 @@ use crate::{
     ingest::{self, Ingest, WriteError, WriteStats},
     labels::Labels,
     matching::{Instances, Plan},
-    prompb::generated::v1 as wire,
+    prompb::{Version, generated::v1 as wire},
     report::Report,
     slo::Slo,
     telemetry::Telemetry,
@@ -88,7 +88,7 @@ impl World {
     /// What ingest says of it.
     pub fn send_body(&self, body: &[u8], now: Timestamp) -> Result<WriteStats, WriteError> {
         self.last_request.note(now);
-        self.ingest.write_v1(body, now)
+        self.ingest.write(Version::V1, body, now)
     }
 
     /// Evaluates.

@@ -1,0 +1,288 @@
+//! What the increments of a series count for: its share in the instances of SLOs.
+//!
+//! Most series of a target count for the same: they share their routes, which are found by what makes
+//! them so. And the scrapes of a target tell whether a new series of it was born since the last one.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    labels::{LabelSet, Labels, LabelsRef},
+    matching::{Instance, Instances, Match, Role, TermId, Worth},
+    time::Timestamp,
+    window::{Batch, Counts},
+};
+
+/// What a series counts for.
+#[derive(Debug)]
+pub(super) struct Routes {
+    routes: Vec<Route>,
+    /// Whether any of them reads the series as a counter; otherwise it is a gauge.
+    is_counter: bool,
+}
+
+/// What a series counts for in one SLO instance.
+#[derive(Clone, Debug)]
+struct Route {
+    instance: Arc<Instance>,
+    worth: Arc<Worth>,
+    /// `None` when the labels do not tell where the series was scraped.
+    target: Option<Arc<Target>>,
+}
+
+/// Groups that their SLOs had no room for. All series of a group must enter it together as soon as there
+/// is: otherwise its errors, newer than its other series, would open it for themselves alone.
+#[derive(Debug)]
+pub(super) struct Refused {
+    matches: Vec<Match>,
+    /// Where the series is scraped.
+    scraped: Labels,
+    /// How many groups had been closed when room was last asked for.
+    asked_at: u64,
+}
+
+/// A sample on its way in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) at: Timestamp,
+    pub(super) value: f64,
+    /// The time of its arrival.
+    pub(super) now: Timestamp,
+    /// It arrived much later than its time.
+    pub(super) is_late: bool,
+}
+
+/// The routes of all series, by what makes them the same.
+#[derive(Debug, Default)]
+pub(super) struct RouteBook {
+    known: Mutex<HashMap<Box<[u8]>, Arc<Routes>>>,
+    targets: Mutex<HashMap<(usize, Labels), Arc<Target>>>,
+}
+
+/// The scrapes of one target as far as one SLO sees them. Tells whether a new series of it was born
+/// since the last scrape or merely never seen.
+#[derive(Debug)]
+struct Target {
+    latest_ms: AtomicI64,
+    scrapes: Mutex<Option<Scrapes>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Scrapes {
+    first: Timestamp,
+    previous: Timestamp,
+    latest: Timestamp,
+}
+
+// What tells one target from another. A series must at least have `instance`.
+const TARGET_LABELS: [&str; 3] = ["cluster", "instance", "job"];
+
+// No byte of UTF-8.
+const SEPARATOR: u8 = 0xff;
+
+// Prometheus' lookback: a target silent for longer may have been away, and its series are not new.
+const SCRAPE_GAP_MAX: Duration = Duration::from_secs(300);
+
+// === impl Routes ===
+
+impl Routes {
+    fn new(routes: Vec<Route>) -> Self {
+        let is_counter = routes.iter().any(|route| route.worth.growth != Counts::ZERO);
+        Self { routes, is_counter }
+    }
+
+    pub(super) fn is_counter(&self) -> bool {
+        self.is_counter
+    }
+
+    /// Counts growth since a time.
+    #[inline]
+    pub(super) fn count(&self, batch: &mut Batch<'_>, growth: (Timestamp, f64), arrival: Arrival) {
+        for route in &self.routes {
+            route.count(batch, growth, arrival);
+        }
+    }
+
+    /// Notes that the series came alive, or ended.
+    pub(super) fn note_liveness(&self, was_live: bool, is_live: bool) {
+        if was_live != is_live {
+            for route in &self.routes {
+                route.instance.note_live_series(if is_live { 1 } else { -1 });
+            }
+        }
+    }
+
+    /// A moment at which the series is known not to have existed: every SLO it counts for had followed its
+    /// target for a while, and saw it scraped shortly before without this series.
+    pub(super) fn born_after(&self, at: Timestamp, warm_up: Duration) -> Option<Timestamp> {
+        let mut scrapes = self.routes.iter().map(|route| route.target.as_ref()?.scraped_before(at, warm_up));
+        let first = scrapes.next()??;
+        scrapes.try_fold(first, |latest, scrape| Some(latest.max(scrape?)))
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    #[inline]
+    fn count(&self, batch: &mut Batch<'_>, (from, growth): (Timestamp, f64), arrival: Arrival) {
+        let (sli, at) = (self.instance.sli, arrival.at);
+        if arrival.is_late {
+            self.instance.note_late_arrival(arrival.now);
+        }
+        if let Some(target) = &self.target {
+            target.note_scrape(at);
+        }
+        if let Some(unseen_since) = self.instance.note_sample(at) {
+            batch.note_unseen(sli, unseen_since.0, at.0);
+        }
+        let events = self.worth.events(growth, arrival.value);
+        if events != Counts::ZERO {
+            self.instance.add(batch, from, at, events);
+        }
+    }
+}
+
+// === impl RouteBook ===
+
+impl RouteBook {
+    /// The routes of a series that these terms select, and the groups that were not opened for it because
+    /// their SLO has too many. `None` if its shares cancel out.
+    pub(super) fn routes_of(
+        &self,
+        terms: &[TermId],
+        labels: LabelsRef<'_>,
+        instances: &Instances,
+    ) -> Option<(Arc<Routes>, Option<Box<Refused>>)> {
+        let key = key(terms, labels, instances);
+        if let Some(routes) = self.known.lock().get(&*key) {
+            return Some((Arc::clone(routes), None));
+        }
+        let asked_at = instances.closed();
+        let scraped = labels.keep(&TARGET_LABELS.map(str::to_owned));
+        let (mut routes, mut matches) = (Vec::new(), Vec::new());
+        for found in instances.plan().matches(terms, labels) {
+            let open = instances.of_group(found.slo, &found.group);
+            let is_refused = matches!(open.as_slice(), [only] if only.role == Role::RollUp);
+            let worth = Arc::new(found.worth.clone());
+            routes.extend(open.into_iter().map(|instance| self.route(instance, &worth, found.slo, &scraped)));
+            matches.extend(is_refused.then_some(found));
+        }
+        if routes.is_empty() {
+            return None;
+        }
+        let routes = Arc::new(Routes::new(routes));
+        if matches.is_empty() {
+            self.known.lock().insert(key.into(), Arc::clone(&routes));
+            return Some((routes, None));
+        }
+        Some((routes, Some(Box::new(Refused { matches, scraped, asked_at }))))
+    }
+
+    /// The routes of a series with those of groups that had refused it, and now have room. `None` while
+    /// nobody has made room since it was last asked for.
+    pub(super) fn enter_groups(
+        &self,
+        routes: &Routes,
+        refused: &mut Refused,
+        instances: &Instances,
+        is_live: bool,
+    ) -> Option<Arc<Routes>> {
+        let closed = instances.closed();
+        if std::mem::replace(&mut refused.asked_at, closed) == closed {
+            return None;
+        }
+        let mut all = routes.routes.clone();
+        refused.matches.retain(|Match { slo, worth, group }| {
+            let Some(instance) = instances.group(*slo, group) else { return true };
+            instance.note_live_series(i64::from(is_live));
+            all.push(self.route(instance, &Arc::new(worth.clone()), *slo, &refused.scraped));
+            false
+        });
+        Some(Arc::new(Routes::new(all)))
+    }
+
+    /// Forgets routes and targets that no series uses any more.
+    pub(super) fn forget_unused(&self) {
+        self.known.lock().retain(|_, routes| Arc::strong_count(routes) > 1);
+        self.targets.lock().retain(|_, target| Arc::strong_count(target) > 1);
+    }
+
+    fn route(&self, instance: Arc<Instance>, worth: &Arc<Worth>, slo: usize, scraped: &Labels) -> Route {
+        Route { instance, worth: Arc::clone(worth), target: self.target(slo, scraped) }
+    }
+
+    fn target(&self, slo: usize, scraped: &Labels) -> Option<Arc<Target>> {
+        if scraped.get("instance").is_empty() {
+            return None;
+        }
+        let new = || Target { latest_ms: AtomicI64::new(i64::MIN), scrapes: Mutex::default() };
+        let mut targets = self.targets.lock();
+        Some(Arc::clone(targets.entry((slo, scraped.clone())).or_insert_with(|| Arc::new(new()))))
+    }
+}
+
+/// Series with the same key have the same routes: the same terms select them, and they agree in the
+/// labels that make their groups and their target.
+fn key(terms: &[TermId], labels: LabelsRef<'_>, instances: &Instances) -> Vec<u8> {
+    let mut key = Vec::with_capacity(256);
+    let push_value = |key: &mut Vec<u8>, name: &str| {
+        key.extend_from_slice(labels.get(name).as_bytes());
+        key.push(SEPARATOR);
+    };
+    TARGET_LABELS.iter().for_each(|name| push_value(&mut key, name));
+    for term in terms {
+        key.extend_from_slice(&term.0.to_le_bytes());
+        instances.plan().group_by(*term).iter().for_each(|name| push_value(&mut key, name));
+    }
+    key
+}
+
+// === impl Refused ===
+
+impl Refused {
+    /// How many groups the series is not in.
+    pub(super) fn groups(&self) -> usize {
+        self.matches.len()
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    #[inline]
+    fn note_scrape(&self, at: Timestamp) {
+        // Relaxed: only spares the lock for the other series of a scrape.
+        if self.latest_ms.load(Ordering::Relaxed) != at.0 {
+            self.note_other_scrape(at);
+        }
+    }
+
+    #[cold]
+    fn note_other_scrape(&self, at: Timestamp) {
+        let mut scrapes = self.scrapes.lock();
+        let next = match *scrapes {
+            None => Scrapes { first: at, previous: at, latest: at },
+            Some(seen) if at > seen.latest => Scrapes { previous: seen.latest, latest: at, ..seen },
+            Some(seen) => seen,
+        };
+        *scrapes = Some(next);
+        self.latest_ms.store(next.latest.0, Ordering::Relaxed);
+    }
+
+    /// The last scrape before `at`, if it is recent and the target had been followed for a while by then.
+    fn scraped_before(&self, at: Timestamp, warm_up: Duration) -> Option<Timestamp> {
+        let Scrapes { first, previous, latest } = (*self.scrapes.lock())?;
+        let before = if latest < at { latest } else { previous };
+        let is_recent = before < at && at.since(before) <= SCRAPE_GAP_MAX;
+        (is_recent && before >= first + warm_up).then_some(before)
+    }
+}

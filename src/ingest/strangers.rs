@@ -1,0 +1,135 @@
+//! Series met for the first time: their labels are read, and the SLOs found that they count for.
+
+use std::{collections::HashSet, sync::Arc};
+
+use foldhash::fast::RandomState;
+
+use super::{
+    BLOCKS_PER_SERIES, Ingest, Refusal, Tally, WriteError,
+    routes::{Refused, Routes},
+    series::Series,
+    show_pairs,
+    table::{Held, Known},
+};
+use crate::{
+    labels::{LabelSet, LabelsRef, METRIC_NAME},
+    matching::TermId,
+    prompb::{RawLabel, Request, SeriesView, hash_labels},
+    time::Timestamp,
+};
+
+/// A label block that is not known yet, and what is to be remembered of it.
+#[derive(Debug)]
+struct Acquaintance {
+    hash: u64,
+    /// `None` if no SLO selects it.
+    followed: Option<Followed>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    /// The hash of the label block that we make of its labels.
+    canonical: u64,
+    routes: Arc<Routes>,
+    refused: Option<Box<Refused>>,
+}
+
+/// Lists that serve for all strangers of a request.
+#[derive(Debug, Default)]
+struct Lists {
+    terms: Vec<TermId>,
+    block: Vec<u8>,
+}
+
+// === impl Ingest ===
+
+impl Ingest {
+    /// Remembers the series of a request of which nothing is known, and holds the table with them. What is
+    /// still a stranger then is refused.
+    ///
+    /// # Errors
+    /// When label blocks are no label blocks: then nothing of the request counts.
+    pub(super) fn meet_strangers<'t>(
+        &'t self,
+        message: &[u8],
+        request: &Request,
+        known: &[Known],
+        tally: &mut Tally,
+        now: Timestamp,
+    ) -> Result<Held<'t>, WriteError> {
+        let (mut seen, mut acquaintances) = (HashSet::<u64, RandomState>::default(), Vec::new());
+        let (mut pairs, mut lists) = (Vec::new(), Lists::default());
+        for (view, known) in request.series.iter().zip(known) {
+            if *known != Known::Stranger || !seen.insert(view.hash) {
+                continue;
+            }
+            request.labels(message, view, &mut pairs)?;
+            match self.meet(request.encoded_labels(message, view).len(), &pairs, view, &mut lists) {
+                Ok(acquaintance) => acquaintances.push(acquaintance),
+                Err(refusal) => _ = tally.first_refusal.get_or_insert(refusal),
+            }
+        }
+        Ok(self.remember(acquaintances, tally, now))
+    }
+
+    fn meet(
+        &self,
+        bytes: usize,
+        pairs: &[RawLabel<'_>],
+        view: &SeriesView,
+        lists: &mut Lists,
+    ) -> Result<Acquaintance, Refusal> {
+        let mut text = self.read_labels(bytes, pairs)?;
+        let labels = LabelsRef::new(&mut text)
+            .map_err(|error| Refusal::Labels { series: show_pairs(pairs), error })?;
+        if labels.get(METRIC_NAME).is_empty() {
+            return Err(Refusal::NoMetricName(show_pairs(pairs)));
+        }
+        self.instances.plan().terms(labels, &mut lists.terms);
+        let routes = (!lists.terms.is_empty())
+            .then(|| self.routes.routes_of(&lists.terms, labels, &self.instances))
+            .flatten();
+        let followed = routes.map(|(routes, refused)| {
+            self.telemetry
+                .groups_refused
+                .inc_by(refused.as_ref().map_or(0, |refused| refused.groups() as u64));
+            let canonical = hash_labels(&self.table.hasher, labels.iter(), &mut lists.block);
+            Followed { canonical, routes, refused }
+        });
+        Ok(Acquaintance { hash: view.hash, followed })
+    }
+
+    fn read_labels<'a>(
+        &self,
+        bytes: usize,
+        pairs: &[RawLabel<'a>],
+    ) -> Result<Vec<(&'a str, &'a str)>, Refusal> {
+        let (labels_max, bytes_max) = (self.config.labels_per_series_max, self.config.label_bytes_max);
+        if pairs.len() > labels_max || bytes > bytes_max {
+            let labels = pairs.len();
+            return Err(Refusal::TooLong { labels, bytes, labels_max, bytes_max });
+        }
+        let text =
+            |(name, value): &RawLabel<'a>| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?));
+        pairs.iter().map(text).collect::<Option<_>>().ok_or_else(|| Refusal::NotUtf8(show_pairs(pairs)))
+    }
+
+    fn remember(&self, acquaintances: Vec<Acquaintance>, tally: &mut Tally, now: Timestamp) -> Held<'_> {
+        let series_max = self.config.series_max;
+        self.table.change(|table| {
+            if table.limit_blocks(series_max.saturating_mul(BLOCKS_PER_SERIES)) {
+                self.telemetry.blocks_forgotten.inc();
+            }
+            for Acquaintance { hash, followed } in acquaintances {
+                let Some(Followed { canonical, routes, refused }) = followed else {
+                    table.insert_unselected(hash);
+                    continue;
+                };
+                let follow = || Series::new(routes, refused, now);
+                if let Err(followed) = table.insert_followed(hash, canonical, series_max, follow) {
+                    tally.first_refusal.get_or_insert(Refusal::TooManySeries(followed));
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! A request as places in its message, in memory that the next request uses again.
+
+use std::{
+    hash::{BuildHasher, Hasher},
+    ops::Range,
+};
+
+use super::{Error, Sample, Version, v1, wire::Reader};
+
+/// A whole request, read and not yet acted upon. The message it was read from must be given to whoever
+/// looks at labels or histograms.
+#[derive(Debug, Default)]
+pub struct Request {
+    version: Version,
+    /// Every series that carries samples or histograms, in the order of the body.
+    pub series: Vec<SeriesView>,
+    /// The samples of all series, one series after the other.
+    pub samples: Vec<Sample>,
+    /// How many exemplars it holds; they are accepted and not kept.
+    pub exemplars: usize,
+    pub(super) histograms: Vec<Span>,
+    /// Labels that a sender did not write in one run, copied together.
+    pub(super) gathered: Vec<u8>,
+}
+
+/// A series of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesView {
+    /// Stands for the labels: the same for the same labels in the same encoding, which senders repeat.
+    pub hash: u64,
+    /// Where its samples end; they begin where those of the series before end.
+    pub samples_end: u32,
+    /// Where its histograms end.
+    pub histograms_end: u32,
+    pub(super) labels: Span,
+    pub(super) is_gathered: bool,
+}
+
+/// A part of the message. Messages are below 4 GiB: snappy has no larger ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub(super) at: u32,
+    pub(super) len: u32,
+}
+
+/// Name and value of a label, as bytes: nobody has checked them for UTF-8.
+pub type RawLabel<'a> = (&'a [u8], &'a [u8]);
+
+// Real requests have thousands; 32 MiB of the shortest possible series would be millions, each of them
+// twenty times its size in memory.
+const ENTRIES_MAX: usize = 1_000_000;
+
+// === impl Request ===
+
+impl Request {
+    /// Reads a message, all of it, in place of what was read before. `hasher` makes the hashes of the
+    /// labels.
+    ///
+    /// # Errors
+    /// When the bytes are not protobuf of this schema.
+    pub fn read(&mut self, version: Version, message: &[u8], hasher: &impl BuildHasher) -> Result<(), Error> {
+        self.version = version;
+        self.series.clear();
+        self.samples.clear();
+        self.histograms.clear();
+        self.gathered.clear();
+        self.exemplars = 0;
+        match version {
+            Version::V1 => v1::read(self, message, hasher),
+            Version::V2 => Err(Error::Malformed { what: "remote-write 2.0 is not read", at: 0, of: 0 }),
+        }
+    }
+
+    /// Name and value of each label of a series, into `labels`.
+    ///
+    /// # Errors
+    /// When they are not a run of labels.
+    pub fn labels<'a>(
+        &'a self,
+        message: &'a [u8],
+        series: &SeriesView,
+        labels: &mut Vec<RawLabel<'a>>,
+    ) -> Result<(), Error> {
+        labels.clear();
+        v1::labels(self.encoded_labels(message, series), labels)
+    }
+
+    /// The label block of a series as it came.
+    pub fn encoded_labels<'a>(&'a self, message: &'a [u8], series: &SeriesView) -> &'a [u8] {
+        let source = if series.is_gathered { &self.gathered } else { message };
+        &source[series.labels.range()]
+    }
+
+    /// The encoded histograms of a range of them.
+    pub fn histograms<'a>(&self, message: &'a [u8], range: Range<usize>) -> impl Iterator<Item = &'a [u8]> {
+        self.histograms[range].iter().map(|span| &message[span.range()])
+    }
+
+    /// For how many series it has memory.
+    pub fn capacity(&self) -> usize {
+        self.series.capacity().max(self.samples.capacity()).max(self.histograms.capacity())
+    }
+
+    /// Adds a series whose labels, samples and histograms have been read.
+    pub(super) fn push_series(&mut self, hash: u64, labels: Span, is_gathered: bool) {
+        let (samples_end, histograms_end) = (self.samples.len() as u32, self.histograms.len() as u32);
+        self.series.push(SeriesView { hash, samples_end, histograms_end, labels, is_gathered });
+    }
+
+    /// Fails once there are so many entries that the memory of real requests is far exceeded.
+    pub(super) fn check_size(&self, reader: &Reader<'_>) -> Result<(), Error> {
+        if self.series.len() + self.samples.len() + self.histograms.len() > ENTRIES_MAX {
+            return Err(reader.malformed("more than 1000000 series and samples"));
+        }
+        Ok(())
+    }
+}
+
+// === impl Span ===
+
+impl Span {
+    /// The place of a part that lies in `message`.
+    pub(super) fn new(range: Range<usize>) -> Self {
+        Self { at: range.start as u32, len: range.len() as u32 }
+    }
+
+    pub(super) fn range(self) -> Range<usize> {
+        let at = self.at as usize;
+        at..at + self.len as usize
+    }
+}
+
+/// The hash that [`Request::read`] would give a series of these labels, sorted and written in one run.
+pub fn hash_labels<'a>(
+    hasher: &impl BuildHasher,
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+    block: &mut Vec<u8>,
+) -> u64 {
+    block.clear();
+    v1::encode_labels(labels, block);
+    hash_bytes(hasher, block)
+}
+
+/// The hash of bytes alone, without the length that [`BuildHasher::hash_one`] puts before them.
+pub(super) fn hash_bytes(hasher: &impl BuildHasher, bytes: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}

@@ -5,6 +5,7 @@
 //! accepting and finishes its requests, then the last tick counts them, then the data directory is let go.
 
 mod clock;
+mod throttle;
 mod ticker;
 
 use std::{
@@ -27,7 +28,7 @@ use crate::{
     exposition,
     ingest::{Ingest, WriteError, WriteStats},
     matching::{Instances, Plan},
-    prompb,
+    prompb::Version,
     report::Report,
     slo::Slo,
     storage::DataDirectory,
@@ -38,6 +39,7 @@ use crate::{
 };
 
 pub use clock::SystemClock;
+use throttle::Throttle;
 use ticker::Ticker;
 
 /// A daemon with its address taken and its SLOs compiled, not yet running.
@@ -60,6 +62,17 @@ pub struct Shared {
     /// When the last evaluation was done, in milliseconds of steady time.
     evaluated_ms: AtomicU64,
     last_request: Latest,
+    log: RefusalLog,
+}
+
+/// The log of write requests that are not accepted: a throttle for each kind of reason, so that a frequent
+/// one does not hide a rare one.
+#[derive(Debug, Default)]
+struct RefusalLog {
+    turned_away: Throttle,
+    malformed: Throttle,
+    refused: Throttle,
+    busy: Throttle,
 }
 
 // Twice the longest evaluation interval.
@@ -98,6 +111,7 @@ impl Daemon {
             report: ArcSwapOption::empty(),
             evaluated_ms: AtomicU64::new(0),
             last_request: Latest::default(),
+            log: RefusalLog::default(),
         });
         let listen_address = config.web.listen_address;
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
@@ -165,17 +179,21 @@ impl Shared {
 }
 
 impl web::Service for Shared {
-    fn write_v1(&self, body: Bytes) -> Result<WriteStats, WriteError> {
+    fn write(&self, version: Version, body: Bytes) -> Result<WriteStats, WriteError> {
         let now = self.clock.now();
-        let result = self.ingest.write(prompb::Version::V1, &body, now);
+        let result = self.ingest.write(version, &body, now);
         // A sender that sends garbage is there all the same; one that is turned away delivers nothing.
         if matches!(result, Ok(_) | Err(WriteError::Refused { .. })) {
             self.last_request.note(now);
         }
         if let Err(error) = &result {
-            tracing::warn!(%error, "write request not accepted");
+            self.log.note(error, self.clock.elapsed());
         }
         result
+    }
+
+    fn note_turned_away(&self, reason: &str) {
+        self.log.turned_away.warn(&reason, self.clock.elapsed());
     }
 
     fn note_write(&self, status: u16, duration: Duration) {
@@ -205,5 +223,18 @@ impl web::Service for Shared {
 
     fn elapsed(&self) -> Duration {
         self.clock.elapsed()
+    }
+}
+
+// === impl RefusalLog ===
+
+impl RefusalLog {
+    fn note(&self, error: &WriteError, now: Duration) {
+        let throttle = match error {
+            WriteError::Malformed(_) => &self.malformed,
+            WriteError::Refused { .. } => &self.refused,
+            WriteError::Busy(..) => &self.busy,
+        };
+        throttle.warn(error, now);
     }
 }

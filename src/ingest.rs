@@ -97,6 +97,8 @@ pub struct WriteStats {
     pub histograms: usize,
     /// Exemplars accepted.
     pub exemplars: usize,
+    /// Whether all of it was left to the other replica of a pair, which sends the same.
+    pub is_deduplicated: bool,
 }
 
 /// Why a request, or a part of it, was not accepted.
@@ -234,6 +236,18 @@ struct Tally {
     outcomes: [u64; OUTCOMES.len()],
     written: WriteStats,
     first_refusal: Option<Refusal>,
+}
+
+// === impl WriteError ===
+
+impl WriteError {
+    /// What was accepted of the request all the same.
+    pub fn written(&self) -> WriteStats {
+        match self {
+            Self::Refused { written, .. } => *written,
+            Self::Malformed(_) | Self::Busy(..) => WriteStats::default(),
+        }
+    }
 }
 
 // === impl Ingest ===

@@ -17,13 +17,13 @@ mod wire;
 pub use request::{RawLabel, Request, SeriesView, hash_labels};
 pub use snappy::decompress;
 
-/// A version of the remote-write protocol: which schema a body has.
+/// The version of the protocol that a body is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
-    /// `prometheus.WriteRequest`.
+    /// Remote-write 1.0.
     #[default]
     V1,
-    /// `io.prometheus.write.v2.Request`.
+    /// Remote-write 2.0.
     V2,
 }
 
@@ -62,4 +62,16 @@ pub struct Sample {
     pub value: f64,
     /// When the counter was at zero, in milliseconds since the Unix epoch; 0 if the sender does not say.
     pub start_ms: i64,
+}
+
+// === impl Version ===
+
+impl Version {
+    /// The full name of its protobuf message, by which requests name it.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::V1 => "prometheus.WriteRequest",
+            Self::V2 => "io.prometheus.write.v2.Request",
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! Knows requests and answers, not what is behind them: the daemon implements [`Service`]. Bodies,
 //! header sections, connections and the time a client may take are bounded.
 
+mod negotiation;
 mod respond;
 mod server;
 
@@ -10,14 +11,23 @@ use std::{fmt::Debug, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::ingest::{WriteError, WriteStats};
+use crate::{
+    ingest::{WriteError, WriteStats},
+    prompb::Version,
+};
 
 pub use server::Server;
 
 /// What is served.
 pub trait Service: Debug + Send + Sync + 'static {
-    /// Counts a remote-write 1.0 body; returns once the effect is as durable as promised.
-    fn write_v1(&self, body: Bytes) -> Result<WriteStats, WriteError>;
+    /// Counts a remote-write body; returns once the effect is as durable as promised.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    fn write(&self, version: Version, body: Bytes) -> Result<WriteStats, WriteError>;
+
+    /// Notes that a write request was turned away before its body was looked at, and why.
+    fn note_turned_away(&self, reason: &str);
 
     /// Notes how a write request was answered.
     fn note_write(&self, status: u16, duration: Duration);

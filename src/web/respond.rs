@@ -7,12 +7,15 @@ use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
-    header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Config, SharedService};
-use crate::ingest::WriteError;
+use super::{Config, SharedService, negotiation};
+use crate::{
+    ingest::{WriteError, WriteStats},
+    prompb::Version,
+};
 
 /// What every request needs.
 #[derive(Clone, Debug)]
@@ -36,6 +39,13 @@ struct Fault {
 
 // Prometheus backs off for this long; longer than an evaluation takes, shorter than its own maximum.
 const RETRY_AFTER_SECONDS: &str = "1";
+
+/// How much of a remote-write 2.0 request is written: samples, histograms, exemplars.
+const WRITTEN_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("x-prometheus-remote-write-samples-written"),
+    HeaderName::from_static("x-prometheus-remote-write-histograms-written"),
+    HeaderName::from_static("x-prometheus-remote-write-exemplars-written"),
+];
 
 const LANDING: &str = "\
 slod, a streaming SLO evaluator
@@ -93,21 +103,37 @@ impl Responder {
     }
 
     async fn write(&self, request: Request<Incoming>) -> Answer {
-        let (answer, duration) = match self.read_body(request).await {
-            Ok(body) => {
-                let start = self.service.elapsed();
-                let answer = write_answer(self.service.write_v1(body));
-                (answer, self.service.elapsed().saturating_sub(start))
-            }
-            Err(fault) => (fault.answer(), Duration::ZERO),
+        let (answer, duration) = match negotiation::version(request.headers()) {
+            Ok(version) => self.write_as(version, request).await,
+            Err(reason) => (self.turn_away(&unsupported(reason)), Duration::ZERO),
         };
         self.service.note_write(answer.status().as_u16(), duration);
         answer
     }
 
+    /// The answer, and how long it took once the whole body was there.
+    async fn write_as(&self, version: Version, request: Request<Incoming>) -> (Answer, Duration) {
+        match self.read_body(version, request).await {
+            Ok(body) => {
+                let start = self.service.elapsed();
+                let answer = write_answer(version, self.service.write(version, body));
+                (answer, self.service.elapsed().saturating_sub(start))
+            }
+            Err(fault) => {
+                (with_written(version, WriteStats::default(), self.turn_away(&fault)), Duration::ZERO)
+            }
+        }
+    }
+
+    fn turn_away(&self, fault: &Fault) -> Answer {
+        self.service.note_turned_away(&fault.reason);
+        fault.answer()
+    }
+
     /// The whole body of a write request, once its headers say that it is one we read.
-    async fn read_body(&self, request: Request<Incoming>) -> Result<Bytes, Fault> {
-        check_headers(request.headers())?;
+    async fn read_body(&self, version: Version, request: Request<Incoming>) -> Result<Bytes, Fault> {
+        negotiation::check_encoding(request.headers()).map_err(unsupported)?;
+        check_enabled(version)?;
         let bytes_max = self.config.body_bytes_max;
         let declared = request.body().size_hint().lower();
         if declared > bytes_max as u64 {
@@ -115,7 +141,7 @@ impl Responder {
         }
         match tokio::time::timeout(self.config.read_timeout, self.read_frames(request.into_body())).await {
             Ok(read) => read,
-            Err(_) => Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".into())),
+            Err(_) => Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, self.too_slow())),
         }
     }
 
@@ -143,6 +169,11 @@ impl Responder {
         Ok(bytes.freeze())
     }
 
+    /// Not 408: Prometheus gives up a batch for that, and repeats it for 503.
+    fn too_slow(&self) -> String {
+        format!("the body did not arrive within {:?} (web.read_timeout); try again", self.config.read_timeout)
+    }
+
     fn take_room(&self, units: usize) -> Result<SemaphorePermit<'_>, Fault> {
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         self.room.try_acquire_many(units).map_err(|_| {
@@ -160,49 +191,41 @@ const RENDERERS: usize = 1;
 /// A unit of room for bodies: semaphores count in 32 bits.
 const ROOM_UNIT_BYTES: usize = 1_024;
 
-/// Content-Type and Content-Encoding decide the protocol, before the body is looked at (remote-write
-/// specification 2.0, "Protocol"). Absent ones mean remote-write 1.0 with snappy, as in Prometheus.
-fn check_headers(headers: &HeaderMap) -> Result<(), Fault> {
-    let unsupported = |reason| Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
-    if let Some(encoding) = headers.get(CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"snappy")
-    {
-        return Err(unsupported(format!(
-            "content encoding {encoding:?} is not supported; send snappy (block format)"
-        )));
+/// Remote-write 2.0 is negotiated, and refused until the write path reads it.
+fn check_enabled(version: Version) -> Result<(), Fault> {
+    match version {
+        Version::V1 => Ok(()),
+        Version::V2 => Err(unsupported("remote-write 2.0 is not supported yet; send 1.0".to_owned())),
     }
-    if let Some(content_type) = headers.get(CONTENT_TYPE)
-        && !is_write_v1(content_type.to_str().unwrap_or(""))
-    {
-        return Err(unsupported(format!(
-            "content type {content_type:?} is not supported; send application/x-protobuf;proto=prometheus.WriteRequest (remote-write 1.0)"
-        )));
-    }
-    Ok(())
 }
 
-/// Whether a media type is a remote-write 1.0 request. Parameters as RFC 9110 writes them: blanks around
-/// `;`, values in quotes.
-fn is_write_v1(content_type: &str) -> bool {
-    let mut parts = content_type.split(';').map(str::trim);
-    let is_protobuf = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/x-protobuf"));
-    let message = parts.filter_map(|parameter| parameter.split_once('=')).find_map(|(name, value)| {
-        name.trim().eq_ignore_ascii_case("proto").then(|| value.trim().trim_matches('"'))
-    });
-    is_protobuf && message.is_none_or(|message| message == "prometheus.WriteRequest")
-}
-
-/// 400 for what no repetition makes better, 503 for what one may.
-fn write_answer(result: Result<impl Sized, WriteError>) -> Answer {
+/// 204 for what is counted and 202 for what is left to the other replica, 400 for what no repetition makes
+/// better, 503 for what one may.
+fn write_answer(version: Version, result: Result<WriteStats, WriteError>) -> Answer {
+    let status = match &result {
+        Ok(WriteStats { is_deduplicated: false, .. }) => StatusCode::NO_CONTENT,
+        Ok(WriteStats { is_deduplicated: true, .. }) => StatusCode::ACCEPTED,
+        Err(WriteError::Busy(..)) => StatusCode::SERVICE_UNAVAILABLE,
+        Err(WriteError::Malformed(_) | WriteError::Refused { .. }) => StatusCode::BAD_REQUEST,
+    };
     match result {
-        Ok(_) => empty(StatusCode::NO_CONTENT),
-        Err(error @ WriteError::Busy(..)) => {
-            Fault::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).answer()
-        }
-        Err(error @ (WriteError::Malformed(_) | WriteError::Refused { .. })) => {
-            Fault::new(StatusCode::BAD_REQUEST, error.to_string()).answer()
-        }
+        Ok(written) => with_written(version, written, empty(status)),
+        Err(error) => with_written(version, error.written(), Fault::new(status, error.to_string()).answer()),
     }
+}
+
+/// What every answer to a remote-write 2.0 request says, and none to a 1.0 request may: there senders
+/// take the header for a partial write (prometheus#17683).
+fn with_written(version: Version, written: WriteStats, mut answer: Answer) -> Answer {
+    if version == Version::V2 {
+        let counts = [written.samples, written.histograms, written.exemplars];
+        answer.headers_mut().extend(WRITTEN_HEADERS.into_iter().zip(counts.map(HeaderValue::from)));
+    }
+    answer
+}
+
+fn unsupported(reason: String) -> Fault {
+    Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
 }
 
 /// Not 413: some senders repeat that for ever.
@@ -218,7 +241,7 @@ impl Fault {
         Self { status, reason }
     }
 
-    fn answer(self) -> Answer {
+    fn answer(&self) -> Answer {
         let mut answer = text(self.status, format!("{}\n", self.reason));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
@@ -249,24 +272,27 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ingest::Refusal, prompb::Error};
+
+    #[track_caller]
+    fn check(result: Result<WriteStats, WriteError>, status: u16, written: [&str; 3]) {
+        let v1 = write_answer(Version::V1, result.clone());
+        let v2 = write_answer(Version::V2, result);
+        assert_eq!((v1.status().as_u16(), v2.status().as_u16()), (status, status));
+        assert_eq!(v1.headers().contains_key(RETRY_AFTER), status == 503);
+        assert_eq!(WRITTEN_HEADERS.map(|name| v2.headers()[name].to_str().unwrap().to_owned()), written);
+        assert!(WRITTEN_HEADERS.iter().all(|name| !v1.headers().contains_key(name)));
+    }
 
     #[test]
-    fn only_remote_write_1_is_taken_for_it() {
-        for content_type in [
-            "application/x-protobuf",
-            "application/x-protobuf;proto=prometheus.WriteRequest",
-            "Application/X-Protobuf; proto=\"prometheus.WriteRequest\"",
-            "application/x-protobuf; charset=x",
-        ] {
-            assert!(is_write_v1(content_type), "{content_type}");
-        }
-        for content_type in [
-            "application/json",
-            "application/x-protobuf;proto=io.prometheus.write.v2.Request",
-            "application/x-protobuf; proto=io.prometheus.write.v2.Request",
-            "",
-        ] {
-            assert!(!is_write_v1(content_type), "{content_type}");
-        }
+    fn each_outcome_has_its_answer_and_remote_write_2_its_counts() {
+        let written = WriteStats { samples: 3, histograms: 2, exemplars: 1, is_deduplicated: false };
+        check(Ok(written), 204, ["3", "2", "1"]);
+        check(Ok(WriteStats { is_deduplicated: true, ..written }), 202, ["3", "2", "1"]);
+        check(Ok(WriteStats::default()), 204, ["0", "0", "0"]);
+        let first = Refusal::NoMetricName("{}".to_owned());
+        check(Err(WriteError::Refused { refused: 1, written, first }), 400, ["3", "2", "1"]);
+        check(Err(WriteError::Malformed(Error::Snappy(String::new()))), 400, ["0", "0", "0"]);
+        check(Err(WriteError::Busy(2, 1)), 503, ["0", "0", "0"]);
     }
 }

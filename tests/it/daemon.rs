@@ -57,7 +57,8 @@ fn every_wrong_write_request_has_its_answer() {
     for (header, reason) in [
         ("Content-Encoding: zstd", "content encoding \"zstd\" is not supported"),
         ("Content-Type: application/json", "content type \"application/json\" is not supported"),
-        ("Content-Type: application/x-protobuf;proto=io.prometheus.write.v2.Request", "remote-write 1.0"),
+        ("Content-Type: application/x-protobuf;proto=io.prometheus.write.v3.Request", "is not supported"),
+        ("Content-Encoding: snappy\r\nContent-Encoding: snappy", "content-encoding is there twice"),
     ] {
         let (status, text) = write(&[header], b"not looked at");
         assert_eq!(status, 415, "{header}");
@@ -78,7 +79,28 @@ fn every_wrong_write_request_has_its_answer() {
     let requests = http(slod.address, "GET /metrics HTTP/1.1", &[], b"").body;
     assert!(requests.contains("slod_ingest_requests_total{code=\"204\"} 2\n"), "{requests}");
     assert!(requests.contains("slod_ingest_requests_total{code=\"400\"} 5\n"), "{requests}");
-    assert!(requests.contains("slod_ingest_requests_total{code=\"415\"} 3\n"), "{requests}");
+    assert!(requests.contains("slod_ingest_requests_total{code=\"415\"} 4\n"), "{requests}");
+    let log = slod.log();
+    assert!(log.contains("content encoding \"zstd\" is not supported"), "{log}");
+    assert!(log.contains("write request not accepted reason=body is not in snappy"), "{log}");
+}
+
+#[test]
+fn only_remote_write_2_is_told_how_much_is_written() {
+    const V2: &str = "Content-Type: application/x-protobuf; proto=\"io.prometheus.write.v2.Request\"";
+    const SAMPLES_WRITTEN: &str = "x-prometheus-remote-write-samples-written";
+    let slod = Slod::start(SPEC, "");
+    let write = |headers: &[&str], body: &[u8]| {
+        let answer = http(slod.address, "POST /api/v1/write HTTP/1.1", headers, body);
+        (answer.status, answer.header(SAMPLES_WRITTEN).to_owned())
+    };
+    let empty = b"\x00";
+    assert_eq!(write(&[V2], empty), (415, "0".to_owned()), "not read yet");
+    assert_eq!(write(&[V2, "Content-Encoding: zstd"], empty), (415, "0".to_owned()));
+    // The version header is none to go by.
+    assert_eq!(write(&["X-Prometheus-Remote-Write-Version: 2.0.0"], empty), (204, String::new()));
+    assert_eq!(write(&write_headers(), b"not snappy"), (400, String::new()));
+    assert_eq!(write(&["Content-Encoding: zstd"], empty), (415, String::new()));
 }
 
 #[test]
@@ -101,7 +123,13 @@ fn a_client_that_stalls_is_given_up_and_holds_up_nobody() {
         assert_eq!(busy().header("retry-after"), "1");
         assert_eq!(http(slod.address, "GET /-/healthy HTTP/1.1", &[], b"").status, 200);
         for stalled in stalled {
-            assert_eq!(stalled.join().unwrap().status, 408);
+            let answer = stalled.join().unwrap();
+            assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
+            assert!(
+                answer.body.contains("did not arrive within 500ms (web.read_timeout)"),
+                "{}",
+                answer.body
+            );
         }
     });
     assert_eq!(http(slod.address, "POST /api/v1/write HTTP/1.1", &write_headers(), b"\x00").status, 204);

@@ -16,7 +16,11 @@ use anyhow::{Context, bail, ensure};
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{engine, ingest, time, web};
+use crate::{
+    engine,
+    ingest::{self, ha},
+    time, web,
+};
 
 /// Everything the daemon is told.
 #[derive(Clone, Debug)]
@@ -56,6 +60,7 @@ struct Raw {
     web: RawWeb,
     storage: RawStorage,
     ingest: RawIngest,
+    ha: RawHa,
     limits: RawLimits,
 }
 
@@ -81,6 +86,15 @@ struct RawIngest {
     warm_up: Option<Length>,
     max_gap: Option<Length>,
     future_max: Option<Length>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawHa {
+    cluster_label: Option<String>,
+    replica_label: Option<String>,
+    failover_timeout: Option<Length>,
+    clusters_max: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -158,7 +172,10 @@ impl Raw {
         let engine = self.engine()?;
         Ok(Config {
             web: self.web.validate()?,
-            ingest: ingest_config(&self.ingest, &self.limits, engine.delay)?,
+            ingest: ingest::Config {
+                ha: self.ha.validate()?,
+                ..ingest_config(&self.ingest, &self.limits, engine.delay)?
+            },
             engine,
             specs: self.specs.iter().map(|spec| base.join(spec).display().to_string()).collect(),
             storage_path: self.storage.path.unwrap_or_else(|| STORAGE_PATH.into()),
@@ -219,6 +236,34 @@ impl RawWeb {
     }
 }
 
+// === impl RawHa ===
+
+impl RawHa {
+    fn validate(self) -> anyhow::Result<ha::Config> {
+        let defaults = ha::Config::default();
+        let config = ha::Config {
+            cluster_label: self.cluster_label.unwrap_or(defaults.cluster_label),
+            replica_label: self.replica_label.unwrap_or(defaults.replica_label),
+            failover_timeout: positive(
+                "ha.failover_timeout",
+                self.failover_timeout,
+                defaults.failover_timeout,
+            )?,
+            clusters_max: at_least_one("ha.clusters_max", self.clusters_max, defaults.clusters_max)?,
+        };
+        ensure!(
+            !config.cluster_label.is_empty(),
+            "ha.cluster_label is empty; to count every replica, set ha.replica_label to \"\" instead"
+        );
+        ensure!(
+            config.cluster_label != config.replica_label,
+            "ha.cluster_label and ha.replica_label are both {:?}; they must be two labels",
+            config.cluster_label
+        );
+        Ok(config)
+    }
+}
+
 /// `host:port`, or `:port` for every address, as Prometheus takes it.
 fn parse_address(address: &str) -> anyhow::Result<SocketAddr> {
     let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
@@ -249,6 +294,7 @@ fn ingest_config(
         max_gap: positive("ingest.max_gap", raw.max_gap, defaults.max_gap)?,
         late_after: evaluation_delay + LATE_MARGIN,
         warm_up: raw.warm_up.map_or(defaults.warm_up, |length| length.0),
+        ha: defaults.ha,
     })
 }
 
@@ -336,7 +382,17 @@ mod tests {
             "web.concurrent_bytes_max is 5, less than one body may have",
         );
         refused("stale_after: 0s", "stale_after is 0s");
+        refused("ha: {failover_timeout: 0s}", "ha.failover_timeout is 0s");
+        refused("ha: {clusters_max: 0}", "ha.clusters_max is 0");
+        refused("ha: {cluster_label: ''}", "ha.cluster_label is empty");
+        refused("ha: {cluster_label: x, replica_label: x}", "are both \"x\"");
         refused("specs: [", "cannot use configuration file");
+    }
+
+    #[test]
+    fn an_empty_replica_label_turns_elections_off() {
+        let config = load_text("ha: {replica_label: ''}", &[], &Flags::default()).unwrap();
+        assert_eq!(config.ingest.ha.replica_label, "");
     }
 
     #[test]

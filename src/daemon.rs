@@ -73,6 +73,7 @@ struct RefusalLog {
     malformed: Throttle,
     refused: Throttle,
     busy: Throttle,
+    too_many_clusters: Throttle,
 }
 
 // Twice the longest evaluation interval.
@@ -103,7 +104,7 @@ impl Daemon {
             telemetry.evaluation.clone(),
             now,
         );
-        let ingest = Ingest::new(config.ingest, instances, open, telemetry.ingest.clone());
+        let ingest = Ingest::new(config.ingest, instances, open, &telemetry);
         let shared = Arc::new(Shared {
             ingest,
             telemetry,
@@ -234,6 +235,7 @@ impl RefusalLog {
             WriteError::Malformed(_) => &self.malformed,
             WriteError::Refused { .. } => &self.refused,
             WriteError::Busy(..) => &self.busy,
+            WriteError::TooManyClusters(_) => &self.too_many_clusters,
         };
         throttle.warn(error, now);
     }

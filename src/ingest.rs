@@ -17,6 +17,7 @@
 //! Sketch for 2,000 samples a request, 270 bytes of labels each: snappy 31 ns, walk 15, hash 12, lookup 10,
 //! counter and routes 20, window 6: below 100 ns a sample.
 
+pub mod ha;
 mod routes;
 mod series;
 mod strangers;
@@ -28,6 +29,7 @@ use crossbeam_queue::ArrayQueue;
 use parking_lot::MutexGuard;
 use prometheus::IntCounter;
 
+use ha::{Elections, Verdict};
 use routes::RouteBook;
 use series::Circumstances;
 use table::{Chunk, Held, Known, SeriesTable};
@@ -37,7 +39,7 @@ use crate::{
     labels::LabelsError,
     matching::Instances,
     prompb::{self, Request, SeriesView, Version},
-    telemetry::IngestMetrics,
+    telemetry::{IngestMetrics, Telemetry},
     time::Timestamp,
     window::OpenSlots,
 };
@@ -64,6 +66,8 @@ pub struct Config {
     /// How long a target must have been followed, in event time, before a new series of it is taken for
     /// newly born and counts from zero. Covers the time in which shards of a sender drift apart.
     pub warm_up: Duration,
+    /// How pairs of senders count once.
+    pub ha: ha::Config,
 }
 
 /// The write path. Shared by all requests.
@@ -72,6 +76,7 @@ pub struct Ingest {
     config: Config,
     instances: Arc<Instances>,
     open: Arc<OpenSlots>,
+    elections: Elections,
     table: SeriesTable,
     routes: RouteBook,
     /// Memory that no request uses at present.
@@ -120,6 +125,11 @@ pub enum WriteError {
     /// Too much waits for the evaluation; nothing counted. To be repeated later.
     #[error("{0} counts wait for evaluation, the limit is {1} (limits.deferred_max); try again")]
     Busy(usize, usize),
+    /// The sender is one of a pair that is not known, and there are as many as may be; nothing counted.
+    #[error(
+        "{0} clusters of replicas are known, which is the limit (ha.clusters_max); raise it, or set ha.replica_label to \"\" to count every replica"
+    )]
+    TooManyClusters(usize),
 }
 
 /// Why a series or a sample was not accepted.
@@ -190,11 +200,12 @@ enum Outcome {
     TooLarge,
     TooOld,
     Unselected,
+    Deduplicated,
     Histogram,
     Refused,
 }
 
-const OUTCOMES: [(Outcome, &str); 21] = [
+const OUTCOMES: [(Outcome, &str); 22] = [
     (Outcome::Increment, "increment"),
     (Outcome::Reset, "reset"),
     (Outcome::Restart, "restart"),
@@ -214,6 +225,7 @@ const OUTCOMES: [(Outcome, &str); 21] = [
     (Outcome::TooLarge, "too_large"),
     (Outcome::TooOld, "too_old"),
     (Outcome::Unselected, "unselected"),
+    (Outcome::Deduplicated, "deduplicated"),
     (Outcome::Histogram, "histogram_ignored"),
     (Outcome::Refused, "refused"),
 ];
@@ -231,7 +243,17 @@ const SPARE_SERIES_MAX: usize = 20_000;
 // selects. Beyond, those are forgotten and learned again as they come.
 const BLOCKS_PER_SERIES: usize = 4;
 
-/// One request under way.
+/// Whether a sender is one of several replicas.
+enum Election {
+    /// It is not.
+    None,
+    /// It is, and counts. The number of the election.
+    Won(u32),
+    /// It is, and another one counts.
+    Lost,
+}
+
+/// What became of a request, as far as it is done.
 struct Tally {
     outcomes: [u64; OUTCOMES.len()],
     written: WriteStats,
@@ -245,7 +267,7 @@ impl WriteError {
     pub fn written(&self) -> WriteStats {
         match self {
             Self::Refused { written, .. } => *written,
-            Self::Malformed(_) | Self::Busy(..) => WriteStats::default(),
+            Self::Malformed(_) | Self::Busy(..) | Self::TooManyClusters(_) => WriteStats::default(),
         }
     }
 }
@@ -258,10 +280,13 @@ impl Ingest {
         config: Config,
         instances: Arc<Instances>,
         open: Arc<OpenSlots>,
-        telemetry: IngestMetrics,
+        telemetry: &Telemetry,
     ) -> Self {
+        let elections = Elections::new(config.ha.clone(), telemetry.ha.clone());
+        let telemetry = telemetry.ingest.clone();
         Self {
             config,
+            elections,
             instances,
             open,
             table: SeriesTable::default(),
@@ -299,6 +324,7 @@ impl Ingest {
     pub fn sweep(&self, now: Timestamp) {
         self.table.forget_before(now - self.config.max_gap);
         self.routes.forget_unused();
+        self.elections.sweep(now);
     }
 
     /// Publishes how much is held at present.
@@ -317,6 +343,11 @@ impl Ingest {
         let Scratch { message, request, known } = scratch;
         prompb::decompress(body, self.config.decoded_bytes_max, message)?;
         request.read(version, message, &self.table.hasher)?;
+        let replica_epoch = match self.election(message, request, now)? {
+            Election::None => None,
+            Election::Won(epoch) => Some(epoch),
+            Election::Lost => return Ok(self.leave_to_replica(request)),
+        };
         let mut tally = Tally::new(request.exemplars);
         let mut held = self.table.hold();
         if held.find_all(&request.series, known) {
@@ -329,11 +360,37 @@ impl Ingest {
             instances: &self.instances,
             routes: &self.routes,
             now,
-            replica_epoch: None,
+            replica_epoch,
         };
         self.count(&held, message, request, known, &context, &mut tally);
         drop(held);
         self.finish(tally)
+    }
+
+    /// Whether the sender is one of a pair, and which. As Mimir, by the first series of a request: external
+    /// labels are on all of them.
+    fn election(&self, message: &[u8], request: &Request, now: Timestamp) -> Result<Election, WriteError> {
+        let mut pairs = Vec::new();
+        if let Some(first) = request.series.first().filter(|_| self.elections.is_on()) {
+            request.labels(message, first, &mut pairs)?;
+        }
+        let Some((cluster, replica)) = self.elections.pair_of(pairs) else { return Ok(Election::None) };
+        match self.elections.admit(cluster, replica, now) {
+            Verdict::Accept { epoch } => Ok(Election::Won(epoch)),
+            Verdict::Drop => {
+                self.elections.note_deduplicated(cluster, request.samples.len());
+                Ok(Election::Lost)
+            }
+            Verdict::TooManyClusters => Err(WriteError::TooManyClusters(self.config.ha.clusters_max)),
+        }
+    }
+
+    /// What the replica that is not elected sends counts as written: the elected one sends the same.
+    fn leave_to_replica(&self, request: &Request) -> WriteStats {
+        let mut tally = Tally::new(request.exemplars);
+        tally.accept(Outcome::Deduplicated, request.samples.len());
+        tally.written.histograms = request.histogram_count();
+        WriteStats { is_deduplicated: true, ..self.publish(&tally) }
     }
 
     /// Counts what has been read, series by series.
@@ -403,12 +460,17 @@ impl Ingest {
         Refusal::Future { at: Timestamp(at_ms), series, ahead_max_seconds }
     }
 
-    fn finish(&self, tally: Tally) -> Result<WriteStats, WriteError> {
+    fn publish(&self, tally: &Tally) -> WriteStats {
         for (counter, count) in self.outcomes.iter().zip(tally.outcomes) {
             if count > 0 {
                 counter.inc_by(count);
             }
         }
+        tally.written
+    }
+
+    fn finish(&self, tally: Tally) -> Result<WriteStats, WriteError> {
+        self.publish(&tally);
         match tally.first_refusal {
             Some(first) => {
                 let refused = tally.outcomes[Outcome::Refused as usize] as usize;
@@ -526,6 +588,7 @@ impl Default for Config {
             // An evaluation delay of 5 s, and a minute for retries and slow shards.
             late_after: Duration::from_secs(65),
             warm_up: Duration::from_secs(300),
+            ha: ha::Config::default(),
         }
     }
 }

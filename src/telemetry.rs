@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use prometheus::{
-    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::{Collector, Desc},
     proto,
 };
@@ -19,6 +19,8 @@ pub struct Telemetry {
     registry: Registry,
     /// Counted by `ingest` and the write endpoint.
     pub ingest: IngestMetrics,
+    /// Counted by the elections among replicas of senders.
+    pub ha: HaMetrics,
     /// Counted at each tick.
     pub evaluation: EvaluationMetrics,
     /// What the specs came to.
@@ -44,6 +46,26 @@ pub struct IngestMetrics {
     pub deferred: IntGauge,
     /// Groups that were not opened because the SLO has too many.
     pub groups_refused: IntCounter,
+}
+
+/// Metrics of the elections among replicas. Labels of what is forgotten disappear.
+#[derive(Clone, Debug)]
+pub struct HaMetrics {
+    /// Clusters that are known.
+    pub clusters: IntGauge,
+    elected: IntGaugeVec,
+    changes: IntCounterVec,
+    heard: GaugeVec,
+    deduplicated: IntCounterVec,
+}
+
+/// Metrics of one cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterMetrics {
+    /// When the last request of the elected replica arrived.
+    pub heard: Gauge,
+    /// Samples left to the elected replica.
+    pub deduplicated: IntCounter,
 }
 
 /// Metrics of the tick.
@@ -107,6 +129,7 @@ impl Telemetry {
         let registry = Registry::new();
         let telemetry = Self {
             ingest: IngestMetrics::new(&registry),
+            ha: HaMetrics::new(&registry),
             evaluation: EvaluationMetrics::new(&registry),
             specs: SpecMetrics::new(&registry),
             registry,
@@ -135,13 +158,9 @@ impl Telemetry {
 
 impl IngestMetrics {
     fn new(registry: &Registry) -> Self {
-        let counter_vec = |name, help, labels: &[&str]| {
-            let vec = IntCounterVec::new(Opts::new(name, help), labels).expect("a fixed, valid name");
-            register(registry, vec.clone());
-            vec
-        };
         Self {
             requests: counter_vec(
+                registry,
                 "slod_ingest_requests_total",
                 "Remote-write requests by HTTP status code.",
                 &["code"],
@@ -157,6 +176,7 @@ impl IngestMetrics {
                 "Bytes of remote-write bodies as received, compressed.",
             ),
             samples: counter_vec(
+                registry,
                 "slod_ingest_samples_total",
                 "Samples by what became of them.",
                 &["outcome"],
@@ -183,6 +203,66 @@ impl IngestMetrics {
                 "Series that count in the roll-up of their SLO only, because it has as many groups as it may.",
             ),
         }
+    }
+}
+
+impl HaMetrics {
+    fn new(registry: &Registry) -> Self {
+        let heard = Opts::new(
+            "slod_ha_elected_replica_timestamp_seconds",
+            "When the last request of the elected replica arrived.",
+        );
+        let heard = GaugeVec::new(heard, &["cluster"]).expect("a fixed, valid name");
+        register(registry, heard.clone());
+        Self {
+            clusters: int_gauge(
+                registry,
+                "slod_ha_clusters",
+                "Clusters of sender replicas that were heard lately.",
+            ),
+            elected: int_gauge_vec(
+                registry,
+                "slod_ha_elected_replica",
+                "Always 1; labels name the replica that counts for a cluster.",
+                &["cluster", "replica"],
+            ),
+            changes: counter_vec(
+                registry,
+                "slod_ha_elected_replica_changes_total",
+                "Times that another replica took over.",
+                &["cluster"],
+            ),
+            heard,
+            deduplicated: counter_vec(
+                registry,
+                "slod_ha_deduplicated_samples_total",
+                "Samples that were dropped because the elected replica sends the same.",
+                &["cluster"],
+            ),
+        }
+    }
+
+    /// Shows a newly elected replica of a cluster in place of its former one.
+    pub fn elect(&self, cluster: &str, former: Option<&str>, replica: &str) -> ClusterMetrics {
+        let changes = self.changes.with_label_values(&[cluster]);
+        if let Some(former) = former {
+            changes.inc();
+            let _ = self.elected.remove_label_values(&[cluster, former]);
+        }
+        self.elected.with_label_values(&[cluster, replica]).set(1);
+        ClusterMetrics {
+            heard: self.heard.with_label_values(&[cluster]),
+            deduplicated: self.deduplicated.with_label_values(&[cluster]),
+        }
+    }
+
+    /// Takes away what is shown of a cluster.
+    pub fn forget(&self, cluster: &str, replica: &str) {
+        // An error says that it is gone already.
+        let _ = self.elected.remove_label_values(&[cluster, replica]);
+        let _ = self.changes.remove_label_values(&[cluster]);
+        let _ = self.heard.remove_label_values(&[cluster]);
+        let _ = self.deduplicated.remove_label_values(&[cluster]);
     }
 }
 
@@ -255,6 +335,12 @@ fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
     let counter = IntCounter::new(name, help).expect("a fixed, valid name");
     register(registry, counter.clone());
     counter
+}
+
+fn counter_vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    let vec = IntCounterVec::new(Opts::new(name, help), labels).expect("a fixed, valid name");
+    register(registry, vec.clone());
+    vec
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> Gauge {

@@ -21,8 +21,8 @@ pub(super) struct Series {
     routes: Arc<Routes>,
     refused: Option<Box<Refused>>,
     last_arrival: Timestamp,
-    /// Which replica of a highly available pair sent the last sample: a count of their changes.
-    replica_epoch: u8,
+    /// In which election won the replica that sent the last sample; 0 if there was none.
+    replica_epoch: u32,
 }
 
 /// What observing a sample needs beside the series, the same for all samples of a request.
@@ -34,7 +34,7 @@ pub(super) struct Circumstances<'a> {
     /// The time of arrival.
     pub(super) now: Timestamp,
     /// Which replica sends, if one of several does.
-    pub(super) replica_epoch: Option<u8>,
+    pub(super) replica_epoch: Option<u32>,
 }
 
 // === impl Series ===
@@ -93,7 +93,7 @@ impl Series {
     }
 
     /// Whether another replica has taken over since the last sample.
-    fn note_replica(&mut self, epoch: Option<u8>) -> bool {
+    fn note_replica(&mut self, epoch: Option<u32>) -> bool {
         epoch.is_some_and(|epoch| std::mem::replace(&mut self.replica_epoch, epoch) != epoch)
     }
 

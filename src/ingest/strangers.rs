@@ -109,9 +109,13 @@ impl Ingest {
             let labels = pairs.len();
             return Err(Refusal::TooLong { labels, bytes, labels_max, bytes_max });
         }
+        // The series of a pair of replicas are the same series.
+        let is_of_pair = self.elections.pair_of(pairs.iter().copied()).is_some();
+        let is_kept = |name| !(is_of_pair && self.elections.is_replica_label(name));
         let text =
             |(name, value): &RawLabel<'a>| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?));
-        pairs.iter().map(text).collect::<Option<_>>().ok_or_else(|| Refusal::NotUtf8(show_pairs(pairs)))
+        let kept = pairs.iter().filter(|(name, _)| is_kept(name));
+        kept.map(text).collect::<Option<_>>().ok_or_else(|| Refusal::NotUtf8(show_pairs(pairs)))
     }
 
     fn remember(&self, acquaintances: Vec<Acquaintance>, tally: &mut Tally, now: Timestamp) -> Held<'_> {

@@ -96,6 +96,11 @@ impl Request {
         self.histograms[range].iter().map(|span| &message[span.range()])
     }
 
+    /// How many native histograms it holds.
+    pub fn histogram_count(&self) -> usize {
+        self.histograms.len()
+    }
+
     /// For how many series it has memory.
     pub fn capacity(&self) -> usize {
         self.series.capacity().max(self.samples.capacity()).max(self.histograms.capacity())

@@ -63,7 +63,7 @@ impl World {
         let instances = Arc::new(Instances::new(Arc::new(Plan::new(slos, resolution)), groups_per_slo_max));
         let evaluation = telemetry.evaluation.clone();
         let engine = Engine::new(engine, Arc::clone(&instances), Arc::clone(&open), evaluation, now);
-        let ingest = Ingest::new(ingest, Arc::clone(&instances), open, telemetry.ingest.clone());
+        let ingest = Ingest::new(ingest, Arc::clone(&instances), open, &telemetry);
         Self { ingest, instances, engine, telemetry, last_request: Latest::default() }
     }
 

@@ -206,7 +206,9 @@ fn write_answer(version: Version, result: Result<WriteStats, WriteError>) -> Ans
         Ok(WriteStats { is_deduplicated: false, .. }) => StatusCode::NO_CONTENT,
         Ok(WriteStats { is_deduplicated: true, .. }) => StatusCode::ACCEPTED,
         Err(WriteError::Busy(..)) => StatusCode::SERVICE_UNAVAILABLE,
-        Err(WriteError::Malformed(_) | WriteError::Refused { .. }) => StatusCode::BAD_REQUEST,
+        Err(WriteError::Malformed(_) | WriteError::Refused { .. } | WriteError::TooManyClusters(_)) => {
+            StatusCode::BAD_REQUEST
+        }
     };
     match result {
         Ok(written) => with_written(version, written, empty(status)),
@@ -293,6 +295,7 @@ mod tests {
         let first = Refusal::NoMetricName("{}".to_owned());
         check(Err(WriteError::Refused { refused: 1, written, first }), 400, ["3", "2", "1"]);
         check(Err(WriteError::Malformed(Error::Snappy(String::new()))), 400, ["0", "0", "0"]);
+        check(Err(WriteError::TooManyClusters(1)), 400, ["0", "0", "0"]);
         check(Err(WriteError::Busy(2, 1)), 503, ["0", "0", "0"]);
     }
 }

@@ -487,3 +487,81 @@ fn a_refused_group_enters_with_all_its_series_once_there_is_room() {
     assert_eq!((name.as_str(), *bad), ("b", 290.0));
     assert!(*total > 29_000.0, "{bad} of {total}: its errors came without its other requests");
 }
+
+// --- pairs of senders ---
+
+/// A replica of the pair `eu` delivers the count of requests that failed.
+fn replica(world: &World, name: &str, second: i64, value: f64) -> Result<ingest::WriteStats, WriteError> {
+    let labels = [
+        ("__name__", "http_requests_total"),
+        ("__replica__", name),
+        ("cluster", "eu"),
+        ("code", "500"),
+        ("instance", "a"),
+        ("job", "api"),
+    ];
+    world.send_body(&raw_body(&[(&labels, at(second).0, value)]), at(second))
+}
+
+#[test]
+fn a_pair_of_replicas_counts_once() {
+    let mut world = world();
+    for scrape in 0..4 {
+        let (second, value) = (scrape * 15, (scrape * 10) as f64);
+        assert!(!replica(&world, "one", second, value).unwrap().is_deduplicated);
+        let dropped = replica(&world, "two", second + 1, value + 1.0).unwrap();
+        assert_eq!((dropped.samples, dropped.is_deduplicated), (1, true), "it counts as written");
+    }
+    assert_eq!(events(&mut world, at(50)), (30.0, 30.0));
+    assert_eq!((world.outcome("deduplicated"), world.outcome("reset")), (4, 0));
+}
+
+#[test]
+fn a_replica_takes_over_without_loss_and_without_a_reset() {
+    let mut world = world();
+    replica(&world, "one", 0, 100.0).unwrap();
+    replica(&world, "one", 15, 110.0).unwrap();
+    // `one` is gone. Its sibling lags a little behind it, and catches up.
+    for second in [16, 31, 44] {
+        assert!(replica(&world, "two", second, 109.0).unwrap().is_deduplicated);
+    }
+    for (second, value) in [(46, 109.0), (61, 125.0)] {
+        assert!(!replica(&world, "two", second, value).unwrap().is_deduplicated);
+    }
+    assert_eq!(events(&mut world, at(62)), (25.0, 25.0));
+    assert_eq!((world.outcome("skew"), world.outcome("reset"), world.outcome("baseline")), (1, 0, 1));
+    // A real reset after a change is one.
+    replica(&world, "one", 100, 3.0).unwrap();
+    assert_eq!(events(&mut world, at(101)), (28.0, 28.0));
+    assert_eq!(world.outcome("reset"), 1);
+}
+
+#[test]
+fn a_replica_label_without_a_cluster_is_a_label_like_others() {
+    let mut world = world();
+    for (name, value) in [("one", 5.0), ("two", 7.0)] {
+        let labels = [
+            ("__name__", "http_requests_total"),
+            ("__replica__", name),
+            ("code", "500"),
+            ("instance", "a"),
+            ("job", "api"),
+        ];
+        for (second, value) in [(0, 0.0), (15, value)] {
+            world.send_body(&raw_body(&[(&labels, at(second).0, value)]), at(second)).unwrap();
+        }
+    }
+    assert_eq!(events(&mut world, at(16)), (12.0, 12.0));
+}
+
+#[test]
+fn more_clusters_than_allowed_are_refused() {
+    let ha = ingest::ha::Config { clusters_max: 0, ..Default::default() };
+    let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+    let world = World::new(slos(SPEC), engine, ingest::Config { ha, ..Default::default() }, NOW);
+    let error = replica(&world, "one", 0, 1.0).unwrap_err().to_string();
+    assert!(
+        error.contains("0 clusters of replicas are known, which is the limit (ha.clusters_max)"),
+        "{error}"
+    );
+}

@@ -1,93 +1,143 @@
-//! Whole write requests in process, every series routed to an SLI.
+//! Whole write requests in process, and the stages they go through.
+//!
+//! Series are those of the end-to-end benchmark: real-shaped, 2,000 samples a request, each counted by one of
+//! 1,000 SLOs, evaluated each second. An iteration is one scrape of all series, delivered as it happens. What
+//! a lookup costs is the difference of `ingest/unselected` and the stages `snappy` and `walk`; what an add
+//! costs, `window/add` of the benchmark `windows` tells.
 //!
 //! `cargo bench` measures; `cargo bench -- --test` runs each once, so that they keep working.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
 
-use std::{cell::RefCell, time::Duration};
+#[path = "peers/load.rs"]
+#[allow(dead_code, reason = "the end-to-end benchmark uses more of it")]
+mod load;
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::{cell::RefCell, hint::black_box, time::Duration};
+
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+    measurement::WallTime,
+};
+use foldhash::fast::RandomState;
 use slod::{
+    counter::{Counter, Reading},
     engine, ingest,
-    labels::Labels,
-    testing::{Sent, World, encode, slos},
+    prompb::{self, Request, Version},
+    testing::{World, slos},
     time::Timestamp,
 };
 
+use load::{CONNECTIONS, Load, Protocol, Scrapes, Shape};
+
 const NOW: Timestamp = Timestamp(1_700_006_400_000);
 const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+const SAMPLES_PER_REQUEST: usize = 2_000;
 
-const SPEC: &str = r#"
-apiVersion: slod.dev/v1
-kind: ServiceLevelObjective
-metadata: {name: availability, service: api}
-spec:
-  sli:
-    type: availability
-    query: sum by (route) (rate(http_requests_total{code!~"5.."}[5m])) / sum by (route) (rate(http_requests_total[5m]))
-  objective: {target: 99.9, window: 30d}
-"#;
+const USUAL: Shape = Shape {
+    series: 100_000,
+    samples_per_request: SAMPLES_PER_REQUEST,
+    unselected: 0,
+    protocol: Protocol::V1,
+};
 
-/// A world in which every one of `slis` groups has two series and an hour of history.
-fn world(slis: usize) -> (World, Timestamp) {
-    let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-    let mut world = World::with_groups(slos(SPEC), engine, ingest::Config::default(), NOW, slis);
-    for scrape in 0..5 {
-        let now = NOW + SECOND * 15 * scrape;
-        for body in bodies(slis, now, f64::from(scrape)) {
-            world.send_body(&body, now).unwrap();
+/// A world that is sent scrape after scrape, one a second.
+struct Sender {
+    load: Load,
+    version: Version,
+    world: RefCell<World>,
+    scrape: usize,
+}
+
+// === impl Sender ===
+
+impl Sender {
+    /// A sender whose series are all known, and in the windows for some seconds.
+    fn new(shape: Shape) -> Self {
+        let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+        let world = World::new(slos(&load::specs()), engine, ingest::Config::default(), NOW);
+        let version = if shape.protocol == Protocol::V1 { Version::V1 } else { Version::V2 };
+        let mut sender = Self { load: Load::new(shape), version, world: RefCell::new(world), scrape: 0 };
+        for _ in 0..5 {
+            let scrape = sender.next_scrape();
+            sender.send(&scrape);
         }
-        world.tick(now);
+        sender
     }
-    (world, NOW + SECOND * 75)
+
+    /// The bodies of the next scrape, and the time when it is over.
+    fn next_scrape(&mut self) -> (Timestamp, Vec<Vec<u8>>) {
+        let start = NOW + SECOND * self.scrape as u32;
+        let scrapes = Scrapes { first: self.scrape, count: 1, start, interval: SECOND };
+        self.scrape += 1;
+        self.world.get_mut().tick(start);
+        let requests =
+            (0..CONNECTIONS).flat_map(|connection| self.load.requests(connection, "bench", scrapes));
+        (scrapes.end(), requests.map(|request| body(&request.bytes).to_vec()).collect())
+    }
+
+    fn send(&self, (now, bodies): &(Timestamp, Vec<Vec<u8>>)) {
+        let world = self.world.borrow();
+        for body in bodies {
+            world.write(self.version, body, *now).unwrap();
+        }
+    }
 }
 
-/// The write requests of one scrape, 2,000 samples each, as Prometheus cuts them.
-fn bodies(slis: usize, at: Timestamp, value: f64) -> Vec<Vec<u8>> {
-    let series = |sli: usize, code| {
-        let route = format!("/api/v1/route/{sli}");
-        let pairs = [
-            ("__name__", "http_requests_total"),
-            ("code", code),
-            ("instance", "10.0.12.34:8080"),
-            ("job", "gateway"),
-            ("method", "GET"),
-            ("namespace", "production"),
-            ("route", route.as_str()),
-        ];
-        Sent { labels: Labels::new(pairs).unwrap(), at, value }
-    };
-    let samples: Vec<Sent> = (0..slis).flat_map(|sli| [series(sli, "200"), series(sli, "500")]).collect();
-    samples.chunks(2_000).map(encode).collect()
+/// What follows the headers.
+fn body(request: &[u8]) -> &[u8] {
+    let head = request.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    &request[head + 4..]
 }
 
-fn ingest_v1(c: &mut Criterion) {
-    let mut group = c.benchmark_group("ingest/v1");
-    for series in [10_000, 100_000] {
-        let (world, start) = world(series / 2);
-        let world = RefCell::new(world);
-        let mut scrape = 0;
-        group.throughput(Throughput::Elements(series as u64));
-        group.sample_size(10);
-        group.bench_function(BenchmarkId::from_parameter(series), |b| {
-            b.iter_batched(
-                || {
-                    scrape += 1;
-                    let at = start + SECOND * scrape;
-                    world.borrow_mut().tick(at);
-                    (at, bodies(series / 2, at, f64::from(scrape) * 10.0))
-                },
-                |(at, bodies)| {
-                    for body in &bodies {
-                        world.borrow().send_body(body, at).unwrap();
-                    }
-                },
-                BatchSize::PerIteration,
-            );
-        });
+fn ingest_all(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, shape: Shape) {
+    let sender = RefCell::new(None);
+    group.throughput(Throughput::Elements(shape.series as u64));
+    group.bench_function(id, |b| {
+        let mut sender = sender.borrow_mut();
+        let sender = RefCell::new(sender.get_or_insert_with(|| Sender::new(shape)));
+        b.iter_batched(
+            || sender.borrow_mut().next_scrape(),
+            |scrape| sender.borrow().send(&scrape),
+            BatchSize::PerIteration,
+        );
+    });
+}
+
+fn requests(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ingest");
+    group.sample_size(20);
+    for series in [10_000, 100_000, 1_000_000] {
+        ingest_all(&mut group, BenchmarkId::new("v1", series), Shape { series, ..USUAL });
     }
+    ingest_all(&mut group, BenchmarkId::new("unselected", USUAL.series), Shape { unselected: 100, ..USUAL });
     group.finish();
 }
 
-criterion_group!(benches, ingest_v1);
+fn stages(c: &mut Criterion) {
+    let scrapes = Scrapes { first: 0, count: 1, start: NOW, interval: SECOND };
+    let request = Load::new(USUAL).requests(0, "bench", scrapes).remove(0);
+    let (body, mut message, mut read) = (body(&request.bytes), Vec::new(), Request::default());
+    let hasher = RandomState::default();
+    let mut group = c.benchmark_group("stage");
+    group.throughput(Throughput::Elements(SAMPLES_PER_REQUEST as u64));
+    group.bench_function("snappy", |b| b.iter(|| prompb::decompress(body, 32 << 20, &mut message).unwrap()));
+    group.bench_function("walk", |b| b.iter(|| read.read(Version::V1, &message, &hasher).unwrap()));
+    let mut counters = vec![Counter::default(); SAMPLES_PER_REQUEST];
+    let mut second = 0;
+    group.bench_function("counter", |b| {
+        b.iter(|| {
+            second += 1;
+            for counter in &mut counters {
+                let (at, value) = (NOW + SECOND * second, f64::from(second));
+                let reading = Reading { at, value, start: None, is_handover: false, max_gap: DAY };
+                black_box(counter.observe(reading, || None));
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, requests, stages);
 criterion_main!(benches);

@@ -30,7 +30,7 @@ const NEVER: Timestamp = Timestamp(i64::MIN);
 
 /// What is remembered of a series: the last accepted sample.
 ///
-/// Plain times with [`NEVER`] for "none": a million of these are kept, and half a cache line holds one.
+/// Plain times with a time before all others for "none": a million of these are kept, and half a cache line holds one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Counter {
     last_at: Timestamp,

@@ -342,7 +342,7 @@ impl Ingest {
     ) -> Result<WriteStats, WriteError> {
         let Scratch { message, request, known } = scratch;
         prompb::decompress(body, self.config.decoded_bytes_max, message)?;
-        request.read(version, message, &self.table.hasher)?;
+        request.read_guessing(version, message, &self.table.hasher)?;
         let replica_epoch = match self.election(message, request, now)? {
             Election::None => None,
             Election::Won(epoch) => Some(epoch),
@@ -350,7 +350,12 @@ impl Ingest {
         };
         let mut tally = Tally::new(request.exemplars);
         let mut held = self.table.hold();
-        if held.find_all(&request.series, known) {
+        let mut has_strangers = held.find_all(&request.series, known);
+        if has_strangers && request.is_guessed() {
+            request.read(version, message, &self.table.hasher)?;
+            has_strangers = held.find_all(&request.series, known);
+        }
+        if has_strangers {
             drop(held);
             held = self.meet_strangers(message, request, known, &mut tally, now)?;
             held.find_all(&request.series, known);

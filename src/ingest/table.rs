@@ -1,14 +1,18 @@
 //! All series known, found by the hash of their label block.
 //!
 //! ```text
-//! hash of a label block ─▶ index ─▶ unselected: no SLO counts it (12 bytes, and room for growth)
-//!                                 └▶ number ─▶ chunk of 128 series behind one lock ─▶ series (64 bytes)
+//! hash ─▶ index ─▶ label block, in the order of arrival ─▶ series, in chunks behind one lock each
+//!         5-12 B   12 B                                    64 B; none if no SLO selects the block
 //! ```
 //!
 //! Label blocks and labels are not kept. Two blocks are taken for the same if their hashes are, 64 bits with
 //! a secret of this process: among a million blocks that happens once in 37 million daemons. A series may
 //! have several blocks: another order of its labels, another protocol, another replica of its sender. One of
 //! them, the *canonical* one, is made by us from the sorted labels, so that all of them lead to it.
+//!
+//! Senders repeat their order: the block after a block is most likely the next one in the order of arrival.
+//! So most blocks are found by looking at the next one, which the processor has fetched before it is asked
+//! for, and not by the index, which is a miss of the cache for each.
 //!
 //! Requests read the index together; who has new series to add, or forgets silent ones, has it alone. While
 //! a request holds the index no series changes its number.
@@ -33,13 +37,14 @@ pub(super) type Held<'a> = RwLockReadGuard<'a, Inner>;
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    /// In parts, so that one that must grow holds nobody up for long.
-    index: [HashTable<Entry>; PARTS],
-    blocks: usize,
+    blocks: Vec<Block>,
+    free_blocks: Vec<u32>,
+    /// Places in `blocks`. In parts, so that one that must grow holds nobody up for long.
+    index: [HashTable<u32>; PARTS],
     unselected: usize,
     chunks: Vec<Box<Mutex<Chunk>>>,
     followed: usize,
-    /// Numbers that are free again.
+    /// Numbers of series that are free.
     free: Vec<u32>,
 }
 
@@ -64,16 +69,19 @@ pub(super) struct SeriesNumber(u32);
 
 /// A label block: 12 bytes, since there may be millions that no SLO selects.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Block {
     hash: [u32; 2],
-    number: u32,
+    /// The number of its series.
+    series: u32,
 }
 
 const PARTS: usize = 64;
+const BLOCKS_AT_ONCE: usize = 1_024;
 const PER_CHUNK: usize = 128;
 
-// Numbers are below.
+// Numbers of series are below.
 const UNSELECTED: u32 = u32::MAX;
+const FREE: u32 = u32::MAX - 1;
 // Marks a block that is not the canonical one of its series.
 const ALIAS: u32 = 1 << 31;
 
@@ -82,8 +90,9 @@ const ALIAS: u32 = 1 << 31;
 impl Default for SeriesTable {
     fn default() -> Self {
         let inner = Inner {
+            blocks: Vec::new(),
+            free_blocks: Vec::new(),
             index: std::array::from_fn(|_| HashTable::new()),
-            blocks: 0,
             unselected: 0,
             chunks: Vec::new(),
             followed: 0,
@@ -120,7 +129,7 @@ impl SeriesTable {
         let set = |state, value: usize| telemetry.series.with_label_values(&[state]).set(value as i64);
         set("followed", inner.followed);
         set("unselected", inner.unselected);
-        set("cached", inner.blocks);
+        set("cached", inner.block_count());
     }
 }
 
@@ -130,14 +139,31 @@ impl Inner {
     /// What is known of the label blocks of these series, in their order. True if there are strangers.
     pub(super) fn find_all(&self, series: &[SeriesView], known: &mut Vec<Known>) -> bool {
         known.clear();
-        known.extend(series.iter().map(|view| self.find(view.hash)));
-        known.contains(&Known::Stranger)
+        let (mut next, mut has_strangers) = (0, false);
+        known.extend(series.iter().map(|view| {
+            let guess = self.blocks.get(next).filter(|block| block.hash() == view.hash);
+            let found = guess.or_else(|| {
+                next = self.place_of(view.hash)?;
+                Some(&self.blocks[next])
+            });
+            next += 1;
+            has_strangers |= found.is_none();
+            found.map_or(Known::Stranger, Block::known)
+        }));
+        has_strangers
     }
 
-    #[inline]
-    pub(super) fn find(&self, hash: u64) -> Known {
-        let entry = self.index[part(hash)].find(hash, |entry| entry.hash() == hash);
-        entry.map_or(Known::Stranger, |entry| entry.known())
+    fn find(&self, hash: u64) -> Known {
+        self.place_of(hash).map_or(Known::Stranger, |place| self.blocks[place].known())
+    }
+
+    fn place_of(&self, hash: u64) -> Option<usize> {
+        let place = self.index[part(hash)].find(hash, |place| self.blocks[*place as usize].hash() == hash);
+        place.map(|place| *place as usize)
+    }
+
+    fn block_count(&self) -> usize {
+        self.blocks.len() - self.free_blocks.len()
     }
 
     pub(super) fn chunk(&self, number: SeriesNumber) -> &Mutex<Chunk> {
@@ -179,9 +205,9 @@ impl Inner {
 
     /// Forgets label blocks that can be learned again, if there are more than `blocks_max`. True if it did.
     pub(super) fn limit_blocks(&mut self, blocks_max: usize) -> bool {
-        let is_full = self.blocks > blocks_max;
+        let is_full = self.block_count() > blocks_max;
         if is_full {
-            self.retain_blocks(|entry| entry.number < ALIAS);
+            self.retain_blocks(|block| block.series < ALIAS);
         }
         is_full
     }
@@ -200,16 +226,26 @@ impl Inner {
     }
 
     /// True if the block is new.
-    fn insert(&mut self, hash: u64, number: u32) -> bool {
-        let entry = Entry { hash: [hash as u32, (hash >> 32) as u32], number };
-        let part = &mut self.index[part(hash)];
-        if let Some(known) = part.find_mut(hash, |known| known.hash() == hash) {
-            *known = entry;
+    fn insert(&mut self, hash: u64, series: u32) -> bool {
+        let block = Block { hash: [hash as u32, (hash >> 32) as u32], series };
+        if let Some(place) = self.place_of(hash) {
+            self.blocks[place] = block;
             return false;
         }
-        part.insert_unique(hash, entry, Entry::hash);
-        self.blocks += 1;
+        let place = self.free_blocks.pop().unwrap_or_else(|| self.push_block(block));
+        self.blocks[place as usize] = block;
+        let blocks = &self.blocks;
+        self.index[part(hash)].insert_unique(hash, place, |place| blocks[*place as usize].hash());
         true
+    }
+
+    fn push_block(&mut self, block: Block) -> u32 {
+        if self.blocks.len() == self.blocks.capacity() {
+            // Not twice the memory for the sake of the last one.
+            self.blocks.reserve_exact((self.blocks.len() / 8).max(BLOCKS_AT_ONCE));
+        }
+        self.blocks.push(block);
+        (self.blocks.len() - 1) as u32
     }
 
     fn has_silent(&self, oldest: Timestamp) -> bool {
@@ -229,28 +265,31 @@ impl Inner {
             }
         }
         let chunks = std::mem::take(&mut self.chunks);
-        self.retain_blocks(|entry| match entry.known() {
+        self.retain_blocks(|block| match block.known() {
             Known::Followed(number) => chunks[number.chunk()].lock()[number.lane()].is_some(),
             Known::Unselected | Known::Stranger => true,
         });
         self.chunks = chunks;
     }
 
-    fn retain_blocks(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
-        let (mut blocks, mut unselected) = (0, 0);
+    fn retain_blocks(&mut self, keep: impl Fn(&Block) -> bool) {
+        let (blocks, free) = (&mut self.blocks, &mut self.free_blocks);
         for part in &mut self.index {
-            part.retain(|entry| {
-                let is_kept = keep(entry);
-                blocks += usize::from(is_kept);
-                unselected += usize::from(is_kept && entry.number == UNSELECTED);
+            part.retain(|place| {
+                let block = &mut blocks[*place as usize];
+                let is_kept = keep(block);
+                if !is_kept {
+                    self.unselected -= usize::from(block.series == UNSELECTED);
+                    *block = Block { hash: [0; 2], series: FREE };
+                    free.push(*place);
+                }
                 is_kept
             });
             // Room that a flood has left behind.
             if part.capacity() > 4 * part.len() {
-                part.shrink_to(2 * part.len(), Entry::hash);
+                part.shrink_to(2 * part.len(), |place| blocks[*place as usize].hash());
             }
         }
-        (self.blocks, self.unselected) = (blocks, unselected);
     }
 }
 
@@ -259,15 +298,16 @@ fn part(hash: u64) -> usize {
     (hash >> 48) as usize % PARTS
 }
 
-// === impl Entry ===
+// === impl Block ===
 
-impl Entry {
+impl Block {
     fn hash(&self) -> u64 {
         u64::from(self.hash[0]) | u64::from(self.hash[1]) << 32
     }
 
     fn known(&self) -> Known {
-        match self.number {
+        match self.series {
+            FREE => Known::Stranger,
             UNSELECTED => Known::Unselected,
             number => Known::Followed(SeriesNumber(number & !ALIAS)),
         }

@@ -12,6 +12,8 @@ use super::{Error, Sample, Version, v1, wire::Reader};
 #[derive(Debug, Default)]
 pub struct Request {
     version: Version,
+    /// Whether places where labels end were guessed.
+    pub(super) is_guessed: bool,
     /// Every series that carries samples or histograms, in the order of the body.
     pub series: Vec<SeriesView>,
     /// The samples of all series, one series after the other.
@@ -59,14 +61,47 @@ impl Request {
     /// # Errors
     /// When the bytes are not protobuf of this schema.
     pub fn read(&mut self, version: Version, message: &[u8], hasher: &impl BuildHasher) -> Result<(), Error> {
+        self.read_with(version, message, hasher, false)
+    }
+
+    /// Reads a message as [`read`](Self::read) does, but may skip labels: what ends like the series before is
+    /// taken to have the same fields after its labels. If then all hashes are those of label blocks that
+    /// were read in full before, everything is as if this had been, too: such a block is a run of whole
+    /// fields, so that what follows it begins with a field. Otherwise the message is to be read again, if
+    /// [`is_guessed`](Self::is_guessed).
+    ///
+    /// # Errors
+    /// When the bytes are not protobuf of this schema.
+    pub fn read_guessing(
+        &mut self,
+        version: Version,
+        message: &[u8],
+        hasher: &impl BuildHasher,
+    ) -> Result<(), Error> {
+        self.read_with(version, message, hasher, true)
+    }
+
+    /// Whether labels were skipped.
+    pub fn is_guessed(&self) -> bool {
+        self.is_guessed
+    }
+
+    fn read_with(
+        &mut self,
+        version: Version,
+        message: &[u8],
+        hasher: &impl BuildHasher,
+        may_guess: bool,
+    ) -> Result<(), Error> {
         self.version = version;
+        self.is_guessed = false;
         self.series.clear();
         self.samples.clear();
         self.histograms.clear();
         self.gathered.clear();
         self.exemplars = 0;
         match version {
-            Version::V1 => v1::read(self, message, hasher),
+            Version::V1 => v1::read(self, message, hasher, may_guess),
             Version::V2 => Err(Error::Malformed { what: "remote-write 2.0 is not read", at: 0, of: 0 }),
         }
     }

@@ -28,13 +28,25 @@ const LABEL_VALUE: u8 = 0x12;
 const SAMPLE: u8 = 0x12;
 const VALUE: u8 = 0x09;
 const TIMESTAMP: u8 = 0x10;
+// The field of a value: its tag and eight bytes.
+const VALUE_LEN: usize = 9;
 
-/// Reads a request into an empty one.
-pub(super) fn read(request: &mut Request, message: &[u8], hasher: &impl BuildHasher) -> Result<(), Error> {
+/// Reads a request into an empty one, [skipping labels](Request::read_guessing) if it may.
+pub(super) fn read(
+    request: &mut Request,
+    message: &[u8],
+    hasher: &impl BuildHasher,
+    may_guess: bool,
+) -> Result<(), Error> {
     let mut reader = Reader::new(message);
+    // The length of the timestamp field of the series before.
+    let mut timestamp_len = 0;
     loop {
         if let Some(series) = reader.bytes_tagged(SERIES)? {
-            read_series(request, series, reader.position() - series.len(), hasher)?;
+            let base = reader.position() - series.len();
+            if !(may_guess && guess_series(request, series, base, timestamp_len, hasher)) {
+                timestamp_len = read_series(request, series, base, hasher)?;
+            }
             request.check_size(&reader)?;
             continue;
         }
@@ -71,13 +83,43 @@ pub(super) fn encode_labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>
     }
 }
 
-/// Reads a series that begins at `base` in the body.
+/// Reads a series that ends like one whose only sample has a timestamp field of this length, and takes all
+/// before that for labels. False if it ends otherwise.
+#[inline]
+fn guess_series(
+    request: &mut Request,
+    message: &[u8],
+    base: usize,
+    timestamp_len: usize,
+    hasher: &impl BuildHasher,
+) -> bool {
+    let guess = sample_at_end(message, VALUE_LEN + timestamp_len)
+        // Zero is not written.
+        .or_else(|| sample_at_end(message, timestamp_len));
+    let Some((labels, sample)) = guess else { return false };
+    request.samples.push(sample);
+    request.push_series(hash_bytes(hasher, labels), Span::new(base..base + labels.len()), false);
+    request.is_guessed = true;
+    true
+}
+
+/// What looks like a sample of `len` bytes at the end, and all before it.
+#[inline]
+fn sample_at_end(message: &[u8], len: usize) -> Option<(&[u8], Sample)> {
+    let (before, sample) = message.split_at_checked(message.len().wrapping_sub(len + 2))?;
+    let [SAMPLE, length, sample @ ..] = sample else { return None };
+    let sample = (usize::from(*length) == len).then(|| read_usual_sample(sample)).flatten()?;
+    Some((before, sample))
+}
+
+/// Reads a series that begins at `base` in the body. Returns the length of the timestamp field of its
+/// sample, if that is all it has after its labels; else 0.
 fn read_series(
     request: &mut Request,
     message: &[u8],
     base: usize,
     hasher: &impl BuildHasher,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     let (samples, histograms) = (request.samples.len(), request.histograms.len());
     let mut reader = Reader::new(message);
     // Every known sender writes all labels first. They are looked into when the series is met for the first
@@ -109,7 +151,7 @@ fn read_series(
     // Prometheus sends exemplars as series of their own, without samples.
     if request.samples.len() == samples && request.histograms.len() == histograms {
         request.gathered.truncate(gathered);
-        return Ok(());
+        return Ok(0);
     }
     let is_gathered = request.gathered.len() > gathered;
     if is_gathered {
@@ -117,9 +159,15 @@ fn read_series(
         request.push_series(hash_bytes(hasher, &request.gathered[place.clone()]), Span::new(place), true);
     } else {
         let place = base..base + run.end;
-        request.push_series(hash_bytes(hasher, &message[run]), Span::new(place), false);
+        request.push_series(hash_bytes(hasher, &message[run.clone()]), Span::new(place), false);
     }
-    Ok(())
+    let is_one_sample = !is_gathered && request.samples.len() == samples + 1;
+    let after_labels = if is_one_sample { message.len() - run.end } else { 0 };
+    Ok(if after_labels > 2 + VALUE_LEN {
+        after_labels - 2 - VALUE_LEN
+    } else {
+        after_labels.saturating_sub(2)
+    })
 }
 
 /// Begins the copy of scattered labels with those of the run, if that has not been done.
@@ -144,14 +192,16 @@ fn read_label(message: &[u8]) -> Result<RawLabel<'_>, Error> {
 }
 
 fn read_sample(message: &[u8]) -> Result<Sample, Error> {
-    // As every known sender writes it, if the value is not zero.
+    read_usual_sample(message).map_or_else(|| read_unusual_sample(message), Ok)
+}
+
+/// Reads a sample if it is written as every known sender writes one.
+#[inline]
+fn read_usual_sample(message: &[u8]) -> Option<Sample> {
     let mut reader = Reader::new(message);
-    let usual = reader.fixed64_tagged(VALUE).zip(reader.last_varint_tagged(TIMESTAMP));
-    if let Some((bits, timestamp)) = usual {
-        let (timestamp_ms, value) = (timestamp.cast_signed(), f64::from_bits(bits));
-        return Ok(Sample { timestamp_ms, value, start_ms: 0 });
-    }
-    read_unusual_sample(message)
+    let value = reader.fixed64_tagged(VALUE).map_or(0.0, f64::from_bits);
+    let timestamp_ms = reader.last_varint_tagged(TIMESTAMP)?.cast_signed();
+    Some(Sample { timestamp_ms, value, start_ms: 0 })
 }
 
 fn read_unusual_sample(message: &[u8]) -> Result<Sample, Error> {

@@ -70,6 +70,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The payload of the next field if that has this tag, which must be one of a byte and for bytes.
+    #[inline]
     pub(super) fn bytes_tagged(&mut self, tag: u8) -> Result<Option<&'a [u8]>, Error> {
         if self.message.get(self.at) != Some(&tag) {
             return Ok(None);
@@ -79,6 +80,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The number after a one-byte tag, if that and nothing else follows.
+    #[inline]
     pub(super) fn last_varint_tagged(&mut self, tag: u8) -> Option<u64> {
         if self.message.get(self.at) != Some(&tag) {
             return None;
@@ -88,6 +90,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The eight bytes after a one-byte tag, if that follows.
+    #[inline]
     pub(super) fn fixed64_tagged(&mut self, tag: u8) -> Option<u64> {
         let (first, bytes) = self.message[self.at..].first_chunk::<9>()?.split_first()?;
         if *first != tag {
@@ -103,6 +106,7 @@ impl<'a> Reader<'a> {
         Error::Malformed { what, at: self.at, of: self.message.len() }
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, Error> {
         match self.message.get(self.at) {
             Some(&byte) if byte < 0x80 => {
@@ -114,18 +118,30 @@ impl<'a> Reader<'a> {
     }
 
     fn long_varint(&mut self) -> Result<u64, Error> {
-        let word = self.message[self.at..].first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
-        let Some((word, ends)) = word.map(|word| (word, !word & CONTINUES)).filter(|(_, ends)| *ends != 0)
-        else {
-            return self.varint_by_bytes();
-        };
+        let word = self.word();
+        let ends = !word & CONTINUES;
         // The last byte is the first without the bit that says that another follows.
-        let bytes = ends.trailing_zeros() / 8 + 1;
-        self.at += bytes as usize;
+        let bytes = ends.trailing_zeros() as usize / 8 + 1;
+        if ends == 0 || bytes > self.message.len() - self.at {
+            return self.varint_by_bytes();
+        }
+        self.at += bytes;
         Ok(joined_groups(word & (u64::MAX >> (64 - 8 * bytes))))
     }
 
-    /// The longest varints, those at the end of the message, and those without an end.
+    /// The next eight bytes; fewer at the end of the message, with zeros after them. None of messages that
+    /// are shorter than that.
+    #[inline]
+    fn word(&self) -> u64 {
+        let rest = self.message.len() - self.at;
+        match (self.message[self.at..].first_chunk(), self.message.last_chunk()) {
+            (Some(bytes), _) => u64::from_le_bytes(*bytes),
+            (None, Some(bytes)) if rest > 0 => u64::from_le_bytes(*bytes) >> (64 - 8 * rest),
+            _ => CONTINUES,
+        }
+    }
+
+    /// The longest varints, those of the shortest messages, and those without an end.
     #[cold]
     fn varint_by_bytes(&mut self) -> Result<u64, Error> {
         let mut value = 0u64;
@@ -144,6 +160,7 @@ impl<'a> Reader<'a> {
         Err(self.malformed("varint longer than 64 bits"))
     }
 
+    #[inline]
     fn bytes(&mut self) -> Result<&'a [u8], Error> {
         let length = self.varint()?;
         let rest = &self.message[self.at..];

@@ -87,8 +87,16 @@ impl World {
     /// # Errors
     /// What ingest says of it.
     pub fn send_body(&self, body: &[u8], now: Timestamp) -> Result<WriteStats, WriteError> {
+        self.write(Version::V1, body, now)
+    }
+
+    /// Delivers a body of a version of the protocol.
+    ///
+    /// # Errors
+    /// What ingest says of it.
+    pub fn write(&self, version: Version, body: &[u8], now: Timestamp) -> Result<WriteStats, WriteError> {
         self.last_request.note(now);
-        self.ingest.write(Version::V1, body, now)
+        self.ingest.write(version, body, now)
     }
 
     /// Evaluates.

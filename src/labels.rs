@@ -1,12 +1,17 @@
 //! Labels of a series, and the matchers and selectors that pick series by them.
 //!
 //! A matcher behaves as in Prometheus: regular expressions are anchored at both ends, `.` matches a
-//! newline, and an absent label is the empty string.
+//! newline, and an absent label is the empty string. One thing it does better: the bound of a classic
+//! histogram's bucket (label `le`) is a number, whose spelling depends on who scraped it. Prometheus 3
+//! makes `1.0` of `1`, other senders do not, so bounds are compared as numbers.
 
 use std::{fmt, sync::Arc};
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";
+
+/// The label that holds the upper bound of a classic histogram's bucket.
+const BUCKET_BOUND: &str = "le";
 
 /// The label set of a series: sorted by name, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +58,8 @@ pub struct Matcher {
     op: MatchOp,
     value: String,
     regex: Option<regex::Regex>,
+    /// What `value` stands for, if it is a bucket's bound.
+    bound: Option<f64>,
 }
 
 /// A regular expression that Prometheus, or this program, does not accept.
@@ -182,16 +189,17 @@ impl Matcher {
     /// # Errors
     /// When `op` takes a regular expression and `value` is none.
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, RegexError> {
-        let regex = match op {
-            MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(compile_anchored(value)?),
+        let (regex, bound) = match op {
+            MatchOp::Equal | MatchOp::NotEqual => (None, bucket_bound(name, value)),
+            MatchOp::Regex | MatchOp::NotRegex => (Some(compile_anchored(value)?), None),
         };
-        Ok(Self { name: name.to_owned(), op, value: value.to_owned(), regex })
+        Ok(Self { name: name.to_owned(), op, value: value.to_owned(), regex, bound })
     }
 
     /// `name="value"`.
     pub fn equal(name: &str, value: &str) -> Self {
-        Self { name: name.to_owned(), op: MatchOp::Equal, value: value.to_owned(), regex: None }
+        let bound = bucket_bound(name, value);
+        Self { name: name.to_owned(), op: MatchOp::Equal, value: value.to_owned(), regex: None, bound }
     }
 
     /// The label it looks at.
@@ -209,10 +217,64 @@ impl Matcher {
         &self.value
     }
 
+    /// Whether it is an equality that only one text satisfies, so that an index may look it up by
+    /// [`Self::value`]. `le="1"` is not: `1.0` satisfies it, too.
+    pub fn is_exact(&self) -> bool {
+        self.op == MatchOp::Equal && self.bound.is_none()
+    }
+
     /// Whether a label of this value (empty: absent) satisfies the condition.
     pub fn matches(&self, value: &str) -> bool {
-        let found = self.regex.as_ref().map_or(self.value == value, |regex| regex.is_match(value));
+        let found = match &self.regex {
+            Some(regex) => regex.is_match(value) || self.matches_other_spelling(regex, value),
+            None => value == self.value || self.is_same_bound(value),
+        };
         found == matches!(self.op, MatchOp::Equal | MatchOp::Regex)
+    }
+
+    fn is_same_bound(&self, value: &str) -> bool {
+        self.bound.is_some_and(|bound| parse_bound(value) == Some(bound))
+    }
+
+    fn matches_other_spelling(&self, regex: &regex::Regex, value: &str) -> bool {
+        bucket_bound(&self.name, value)
+            .is_some_and(|bound| spellings(bound).iter().any(|spelling| regex.is_match(spelling)))
+    }
+}
+
+fn bucket_bound(name: &str, value: &str) -> Option<f64> {
+    if name == BUCKET_BOUND { parse_bound(value) } else { None }
+}
+
+/// A number, of which NaN is none: it equals nothing.
+fn parse_bound(value: &str) -> Option<f64> {
+    value.parse().ok().filter(|bound: &f64| !bound.is_nan())
+}
+
+/// How senders write a bound: as client libraries expose it (`1`, `+Inf`), as Prometheus 3 makes it
+/// (`1.0`, with an exponent from a million on), and in full (`1000000`).
+fn spellings(bound: f64) -> Vec<String> {
+    if bound.is_infinite() {
+        let spellings: &[&str] = if bound > 0.0 { &["+Inf", "Inf"] } else { &["-Inf"] };
+        return spellings.iter().map(|spelling| (*spelling).to_owned()).collect();
+    }
+    let (full, shortest) = (bound.to_string(), shortest(bound));
+    let canonical = if shortest.contains(['.', 'e']) { shortest.clone() } else { format!("{shortest}.0") };
+    vec![canonical, shortest, full]
+}
+
+/// A number as Go's `strconv.FormatFloat(bound, 'g', -1, 64)` writes it, which Prometheus uses.
+fn shortest(bound: f64) -> String {
+    let scientific = format!("{bound:e}");
+    let parts = scientific
+        .split_once('e')
+        .and_then(|(digits, exponent)| exponent.parse::<i32>().ok().map(|exponent| (digits, exponent)));
+    match parts {
+        Some((digits, exponent)) if !(-4..6).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
+        }
+        _ => bound.to_string(),
     }
 }
 
@@ -309,5 +371,70 @@ mod tests {
         check(MatchOp::Regex, ".*", "", true);
         check(MatchOp::NotRegex, "5..", "200", true);
         check(MatchOp::NotRegex, "5..", "503", false);
+        check(MatchOp::Equal, "1", "1.0", false);
+        check(MatchOp::Regex, "1", "1.0", false);
+    }
+
+    #[track_caller]
+    fn check_bound(op: MatchOp, pattern: &str, equal: &[&str], other: &[&str]) {
+        let matcher = Matcher::new("le", op, pattern).unwrap();
+        for (value, expected) in equal.iter().map(|v| (v, true)).chain(other.iter().map(|v| (v, false))) {
+            assert_eq!(matcher.matches(value), expected, "{matcher} on {value:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_of_buckets_are_numbers() {
+        use MatchOp::{Equal, NotEqual, NotRegex, Regex};
+        check_bound(Equal, "0.3", &["0.3", "0.30", "3e-1", ".3", "+0.3"], &["0.31", "", "x", "NaN"]);
+        check_bound(Equal, "1", &["1", "1.0", "1e0"], &["10", "-1", "01x"]);
+        check_bound(Equal, "1.0", &["1", "1.00"], &["0.1"]);
+        check_bound(Equal, "+Inf", &["+Inf", "Inf", "inf"], &["-Inf", "1e308"]);
+        check_bound(NotEqual, "1", &["2", "", "x"], &["1", "1.0"]);
+        check_bound(Equal, "NaN", &["NaN"], &["nan", "1"]);
+        check_bound(Equal, "", &[""], &["0"]);
+        check_bound(Equal, "x", &["x"], &["X"]);
+        check_bound(Regex, r"1|1\.0", &["1", "1.0", "1.00", "1e0"], &["10", "0.1", ""]);
+        check_bound(Regex, "1", &["1.0"], &["1.5"]);
+        check_bound(Regex, "1000000", &["1e+06", "1e6", "1000000.0"], &["1e+07"]);
+        check_bound(Regex, r"1e\+06", &["1e+06", "1000000"], &["1e+60"]);
+        check_bound(Regex, "Inf", &["+Inf", "inf"], &["-Inf"]);
+        check_bound(Regex, "", &[""], &["1"]);
+        check_bound(NotRegex, "1|2", &["3.0", ""], &["1", "2.0"]);
+    }
+
+    #[test]
+    fn bounds_are_spelled_as_prometheus_does() {
+        // Asked of strconv.FormatFloat and labels.FormatOpenMetricsFloat of Prometheus 3.
+        for (bound, expected) in [
+            (0.0, "0.0 0 0"),
+            (-3.0, "-3.0 -3 -3"),
+            (0.25, "0.25 0.25 0.25"),
+            (100_000.0, "100000.0 100000 100000"),
+            (1_500_000.0, "1.5e+06 1.5e+06 1500000"),
+            (123_456_789.0, "1.23456789e+08 1.23456789e+08 123456789"),
+            (0.0001, "0.0001 0.0001 0.0001"),
+            (0.000012, "1.2e-05 1.2e-05 0.000012"),
+            (1e21, "1e+21 1e+21 1000000000000000000000"),
+        ] {
+            assert_eq!(spellings(bound).join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn an_index_may_look_up_what_only_one_text_satisfies() {
+        for (name, op, value, expected) in [
+            ("code", MatchOp::Equal, "1", true),
+            ("code", MatchOp::NotEqual, "1", false),
+            ("code", MatchOp::Regex, "1", false),
+            ("le", MatchOp::Equal, "1", false),
+            ("le", MatchOp::Equal, "+Inf", false),
+            ("le", MatchOp::Equal, "x", true),
+            ("le", MatchOp::Equal, "", true),
+        ] {
+            assert_eq!(Matcher::new(name, op, value).unwrap().is_exact(), expected, "{name} {value}");
+        }
+        assert!(!Matcher::equal("le", "0.5").is_exact());
+        assert!(Matcher::equal("le", "0.5").matches("0.50"));
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::TermId;
-use crate::labels::{LabelSet, LabelsRef, METRIC_NAME, MatchOp, Matcher, Selector};
+use crate::labels::{LabelSet, LabelsRef, METRIC_NAME, Matcher, Selector};
 
 /// Selectors, by what their series must have.
 #[derive(Debug, Default)]
@@ -82,23 +82,25 @@ impl OfMetric {
     }
 }
 
-/// The conditions that only one value of a label meets, and that labels cannot meet by their absence.
+/// The conditions that only one text of a label meets, and that labels cannot meet by their absence.
 fn equalities(selector: &Selector) -> impl Iterator<Item = &Matcher> {
-    selector.matchers.iter().filter(|matcher| {
-        matcher.op() == MatchOp::Equal && matcher.name() != METRIC_NAME && !matcher.value().is_empty()
-    })
+    selector
+        .matchers
+        .iter()
+        .filter(|matcher| matcher.is_exact() && matcher.name() != METRIC_NAME && !matcher.value().is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labels::MatchOp;
     use proptest::prelude::*;
 
     const OPS: [MatchOp; 4] = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
 
     fn any_selector() -> impl Strategy<Value = Selector> {
-        let name = prop::sample::select(vec![METRIC_NAME, "job", "code", "zone"]);
-        let value = prop::sample::select(vec!["", "a", "b", "c"]);
+        let name = prop::sample::select(vec![METRIC_NAME, "job", "code", "le"]);
+        let value = prop::sample::select(vec!["", "a", "1", "1.0"]);
         let matcher = (name, prop::sample::select(OPS.to_vec()), value)
             .prop_map(|(name, op, value)| Matcher::new(name, op, value).unwrap());
         proptest::collection::vec(matcher, 1..5).prop_map(|matchers| Selector { matchers })
@@ -108,9 +110,9 @@ mod tests {
         #[test]
         fn the_index_leaves_out_nothing_that_matches(
             selectors in proptest::collection::vec(any_selector(), 0..12),
-            values in proptest::collection::vec(prop::sample::select(vec!["", "a", "b", "c"]), 4),
+            values in proptest::collection::vec(prop::sample::select(vec!["", "a", "1", "1.0"]), 4),
         ) {
-            let mut pairs: Vec<_> = [METRIC_NAME, "code", "job", "zone"].into_iter().zip(values).collect();
+            let mut pairs: Vec<_> = [METRIC_NAME, "code", "job", "le"].into_iter().zip(values).collect();
             let labels = LabelsRef::new(&mut pairs).unwrap();
             let mut visited = Vec::new();
             TermIndex::new(selectors.iter()).visit(labels, |term| visited.push(term));

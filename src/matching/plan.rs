@@ -260,6 +260,7 @@ mod tests {
         let plan = plan(vec![term(1.0, &count), term(-1.0, &fast)], vec![term(1.0, &count)], &[]);
         check(&plan, &[(METRIC_NAME, "d_count")], Some((1.0, 1.0)));
         check(&plan, &[(METRIC_NAME, "d_bucket"), ("le", "0.5")], Some((-1.0, 0.0)));
+        check(&plan, &[(METRIC_NAME, "d_bucket"), ("le", "0.50")], Some((-1.0, 0.0)));
         check(&plan, &[(METRIC_NAME, "d_bucket"), ("le", "1")], None);
     }
 

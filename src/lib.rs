@@ -13,6 +13,8 @@ pub mod promql;
 pub mod slo;
 pub mod window;
 
+pub mod histogram;
+
 pub mod burn_rate;
 pub mod matching;
 pub mod spec;

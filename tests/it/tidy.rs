@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 const FLOORS: &[&[&str]] = &[
     &["time", "labels", "telemetry"],
     &["slo", "prompb", "promql", "counter", "window"],
+    &["histogram"],
     &["spec", "matching", "burn_rate"],
     &["ingest", "alert"],
     &["report"],

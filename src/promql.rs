@@ -1,7 +1,7 @@
 //! PromQL, as far as it says which counters to add up.
 //!
 //! A query of an SLO is read with the parser of the `promql-parser` crate and lowered to sums of
-//! counters and ratios of two sums; a gauge is a lone selector. What a streaming evaluator cannot
+//! counters and native histograms, and ratios of two sums; a gauge is a lone selector. What a streaming evaluator cannot
 //! answer is refused with a position, the reason and the way out. This module does not know what an SLO is.
 //!
 //! Invariant: a lowered query means what Prometheus would compute for it, up to the window: slod
@@ -25,8 +25,10 @@ use crate::{
     time::format_duration,
 };
 
+mod histograms;
 mod tokens;
 
+use histograms::HistogramFunction;
 use tokens::Tokens;
 
 /// A query that a streaming evaluator can answer.
@@ -49,17 +51,46 @@ pub struct Ratio {
     pub complement: bool,
 }
 
-/// Counter increments added up, each with a coefficient.
+/// What series gained, added up, each with a coefficient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sum {
-    /// How often the increments of the selected counters count.
-    pub terms: Vec<(f64, Selector)>,
+    /// What is added up.
+    pub terms: Vec<Term>,
     /// Labels that split the sum. Sorted, no repeats.
     pub group_by: Vec<String>,
-    /// The function on every counter.
+    /// The function on every series.
     pub function: Function,
-    /// The range of every counter.
+    /// The range of every series.
     pub range: Duration,
+}
+
+/// What the selected series gained, times a coefficient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// How often it counts.
+    pub coefficient: f64,
+    /// The series.
+    pub selector: Selector,
+    /// What is counted of their growth.
+    pub measure: Measure,
+}
+
+/// What is counted of a series' growth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Measure {
+    /// That of a counter.
+    Increase,
+    /// `histogram_count`: the observations of a native histogram.
+    HistogramCount,
+    /// `histogram_sum`: what they add up to.
+    HistogramSum,
+    /// `histogram_fraction` times `histogram_count`: the observations in `(lower, upper]`.
+    HistogramWithin {
+        /// Below the upper bound.
+        lower: f64,
+        /// Above the lower bound.
+        upper: f64,
+    },
 }
 
 /// A function from a counter's samples to its growth.
@@ -153,6 +184,9 @@ fn lower_query(expr: &Expr) -> Result<Lowered, Refused<'_>> {
         Expr::Binary(binary) if binary.op.id() == T_SUB && is_number(&binary.lhs, 1.0) => {
             lower_complement(expr, &binary.rhs).map(Lowered::Ratio)
         }
+        Expr::Call(call) if HistogramFunction::of(call) == Some(HistogramFunction::Fraction) => {
+            histograms::lower_fraction(expr, call).map(Lowered::Ratio)
+        }
         _ => lower_sum(expr).map(Lowered::Sum),
     }
 }
@@ -179,10 +213,15 @@ fn lower_sum(expr: &Expr) -> Result<Sum, Refused<'_>> {
     match expr {
         Expr::Aggregate(aggregate) => lower_aggregate(expr, aggregate),
         Expr::Binary(binary) if matches!(binary.op.id(), T_ADD | T_SUB) => add(expr, binary),
+        Expr::Binary(binary) if binary.op.id() == T_MUL => histograms::lower_product(expr, binary),
         Expr::Binary(binary) => refuse(expr, operator_reason(binary)),
         Expr::Call(call) if function(call).is_some() => {
             refuse(expr, format!("{0}(…) gives one result per series; write sum({0}(…))", call.func.name))
         }
+        Expr::Call(call) => match HistogramFunction::of(call) {
+            Some(function) => histograms::lower_call(expr, call, function),
+            None => refuse(expr, operand_reason(expr)),
+        },
         _ => refuse(expr, operand_reason(expr)),
     }
 }
@@ -195,7 +234,8 @@ fn add<'e>(expr: &'e Expr, binary: &'e BinaryExpr) -> Result<Sum, Refused<'e>> {
         return refuse(expr, format!("the two sides of {} {difference}", binary.op));
     }
     let sign = if binary.op.id() == T_SUB { -1.0 } else { 1.0 };
-    sum.terms.extend(other.terms.into_iter().map(|(coefficient, selector)| (sign * coefficient, selector)));
+    sum.terms
+        .extend(other.terms.into_iter().map(|term| Term { coefficient: sign * term.coefficient, ..term }));
     Ok(sum)
 }
 
@@ -213,12 +253,34 @@ fn lower_aggregate<'e>(expr: &'e Expr, aggregate: &'e AggregateExpr) -> Result<S
             return refuse_at(expr, Spot::Token(T_WITHOUT), message);
         }
     };
-    let (function, range, selector) = lower_counter(&aggregate.expr)?;
-    Ok(Sum { terms: vec![(1.0, selector)], group_by, function, range })
+    let (series, measure) = lower_summand(&aggregate.expr)?;
+    let Series { function, range, selector } = series;
+    Ok(Sum { terms: vec![Term { coefficient: 1.0, selector, measure }], group_by, function, range })
+}
+
+/// The growth of selected series, each by itself.
+#[derive(PartialEq)]
+struct Series {
+    function: Function,
+    range: Duration,
+    selector: Selector,
 }
 
 /// The argument of `sum`.
-fn lower_counter(expr: &Expr) -> Result<(Function, Duration, Selector), Refused<'_>> {
+fn lower_summand(expr: &Expr) -> Result<(Series, Measure), Refused<'_>> {
+    let expr = peel(expr)?;
+    match expr {
+        Expr::Call(call) => match HistogramFunction::of(call) {
+            Some(function) => histograms::lower_series_call(expr, call, function),
+            None => Ok((lower_series(expr)?, Measure::Increase)),
+        },
+        Expr::Binary(binary) if binary.op.id() == T_MUL => histograms::lower_series_product(expr, binary),
+        _ => Ok((lower_series(expr)?, Measure::Increase)),
+    }
+}
+
+/// The argument of `sum` when it is no histogram function.
+fn lower_series(expr: &Expr) -> Result<Series, Refused<'_>> {
     let expr = peel(expr)?;
     match expr {
         Expr::Call(call) => match function(call) {
@@ -236,13 +298,13 @@ fn lower_counter(expr: &Expr) -> Result<(Function, Duration, Selector), Refused<
     }
 }
 
-fn lower_range(function: Function, argument: &Expr) -> Result<(Function, Duration, Selector), Refused<'_>> {
+fn lower_range(function: Function, argument: &Expr) -> Result<Series, Refused<'_>> {
     let argument = without_parentheses(argument);
     match argument {
         Expr::MatrixSelector(matrix) => {
             let selector = lower_selector(argument, &matrix.vs)?;
             let range = nonzero_range(argument, matrix)?;
-            Ok((function, range, selector))
+            Ok(Series { function, range, selector })
         }
         _ => refuse(argument, operand_reason(argument)),
     }
@@ -389,7 +451,9 @@ fn operator_reason(binary: &BinaryExpr) -> String {
     match binary.op.id() {
         T_DIV => "a ratio is supported at the top of a query only: sum(…) / sum(…)".to_owned(),
         T_MUL => {
-            "operator * is not supported: an SLI is a ratio of event counts; remove the factor".to_owned()
+            "operator * is supported in histogram_fraction(…) * histogram_count(…) only: an SLI is a ratio of \
+             event counts; remove the factor"
+                .to_owned()
         }
         _ if binary.op.is_comparison_operator() => {
             format!(
@@ -409,8 +473,9 @@ fn function_reason(call: &Call) -> String {
     match name {
         "irate" => "function irate sees only the last two samples of a range; use rate".to_owned(),
         "histogram_quantile" => {
-            "function histogram_quantile gives no event count; count events in the bucket of the limit: \
-             sum(rate(…_bucket{le=\"0.3\"}[5m])) / sum(rate(…_count[5m]))"
+            "function histogram_quantile gives no event count; count events up to the limit: \
+             sum(rate(…_bucket{le=\"0.3\"}[5m])) / sum(rate(…_count[5m])), or of a native histogram \
+             histogram_fraction(0, 0.3, sum(rate(…[5m])))"
                 .to_owned()
         }
         "vector" => "function vector is supported in … or vector(0) only".to_owned(),

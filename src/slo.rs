@@ -2,7 +2,7 @@
 //!
 //! Every spec reader lowers its format to [`Slo`]; everything after the readers knows only this.
 //! An [`Indicator`] is the one algebra of the product: bad and total events are each a sum of what series
-//! measure (the growth of a counter, the samples of a gauge) with coefficients.
+//! measure (the growth of a counter or a native histogram, the samples of a gauge) with coefficients.
 //!
 //! Invariant: an [`Slo`] is valid. Its target lies strictly between 0 and 1, its windows are
 //! positive, and a short window is below its long one.
@@ -125,6 +125,28 @@ pub enum Measure {
     Samples,
     /// The samples of a gauge that meet a condition, one event each.
     SamplesWhere(Threshold),
+    /// What native histograms gained.
+    Histogram(HistogramMeasure),
+}
+
+/// What is counted of the growth of a native histogram.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HistogramMeasure {
+    /// The observations.
+    Count,
+    /// What the observations add up to.
+    Sum,
+    /// The observations in an interval.
+    Within(Interval),
+}
+
+/// The values in `(lower, upper]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// Not in it.
+    pub lower: f64,
+    /// In it.
+    pub upper: f64,
 }
 
 /// A condition on a value: `value op bound`.

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::index::TermIndex;
 use crate::{
+    histogram::Distribution,
     labels::{Labels, LabelsRef, Selector},
-    slo::{Budgeting, Indicator, Measure, Slo, Threshold, TimeWindow},
+    slo::{Budgeting, HistogramMeasure, Indicator, Measure, Slo, Threshold, TimeWindow},
     time::millis,
     window::{Counts, Layout, Slices},
 };
@@ -60,6 +61,8 @@ pub struct Worth {
     pub sample: Counts,
     /// Per sample of a gauge that meets a condition.
     pub conditions: Vec<(Threshold, Counts)>,
+    /// Per unit of what a native histogram gained. Each measure once.
+    pub histogram: Vec<(HistogramMeasure, Counts)>,
 }
 
 // === impl Plan ===
@@ -171,6 +174,29 @@ impl Worth {
         self.sample != Counts::ZERO || !self.conditions.is_empty()
     }
 
+    /// Whether it reads native histograms. Their samples come in a list of their own, so that a series may be
+    /// one of these and a counter or a gauge.
+    pub fn is_of_histogram(&self) -> bool {
+        !self.histogram.is_empty()
+    }
+
+    /// The events of what a native histogram gained. A sum that is not finite, as it is after an observation
+    /// of NaN or infinity, says nothing and counts as zero.
+    pub fn histogram_events(&self, growth: &Distribution) -> Counts {
+        let mut events = Counts::ZERO;
+        for (measure, worth) in &self.histogram {
+            let value = match measure {
+                HistogramMeasure::Count => growth.count(),
+                HistogramMeasure::Sum => growth.sum(),
+                HistogramMeasure::Within(interval) => growth.within(interval.lower, interval.upper),
+            };
+            if value.is_finite() {
+                events += *worth * value;
+            }
+        }
+        events
+    }
+
     /// The events of a sample: by how much a counter grew, and the value of a gauge.
     pub fn events(&self, growth: f64, value: f64) -> Counts {
         let mut events = self.growth * growth;
@@ -190,20 +216,33 @@ impl Worth {
             Measure::Increase => self.growth += worth,
             Measure::Samples => self.sample += worth,
             Measure::SamplesWhere(threshold) => self.conditions.push((threshold, worth)),
+            Measure::Histogram(measure) => self.add_histogram(measure, worth),
+        }
+    }
+
+    fn add_histogram(&mut self, measure: HistogramMeasure, worth: Counts) {
+        match self.histogram.iter_mut().find(|(known, _)| *known == measure) {
+            Some((_, known)) => *known += worth,
+            None => self.histogram.push((measure, worth)),
         }
     }
 
     fn is_nothing(&self) -> bool {
-        self.growth == Counts::ZERO && !self.is_of_gauge()
+        let is_zero = |(_, worth): &(HistogramMeasure, Counts)| *worth == Counts::ZERO;
+        self.growth == Counts::ZERO && !self.is_of_gauge() && self.histogram.iter().all(is_zero)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
     use crate::{
+        histogram::Histogram,
         labels::{METRIC_NAME, MatchOp, Matcher},
-        slo::{Objective, SloId, Target, Term, ThresholdOp},
+        prompb::generated::v2,
+        slo::{Interval, Objective, SloId, Target, Term, ThresholdOp},
     };
 
     fn term(coefficient: f64, matchers: &[(&str, MatchOp, &str)]) -> Term {
@@ -286,6 +325,57 @@ mod tests {
         assert_eq!(events(0.4), Counts { bad: 0.0, total: 1.0 });
         assert_eq!(events(0.5), Counts { bad: 1.0, total: 1.0 });
         assert_eq!(events(f64::INFINITY), Counts { bad: 1.0, total: 1.0 });
+    }
+
+    /// The observations of a histogram of schema 0, by bucket from an index on.
+    fn observed(first: i32, counts: &[i64], sum: f64) -> Distribution {
+        let mut last = 0;
+        let delta = |count: &i64| *count - std::mem::replace(&mut last, *count);
+        let message = v2::Histogram {
+            count: Some(v2::histogram::Count::CountInt(counts.iter().sum::<i64>() as u64)),
+            sum,
+            positive_spans: vec![v2::BucketSpan { offset: first, length: counts.len() as u32 }],
+            positive_deltas: counts.iter().map(delta).collect(),
+            ..v2::Histogram::default()
+        };
+        Histogram::decode(&message.encode_to_vec()).unwrap().observed().unwrap().clone()
+    }
+
+    #[test]
+    fn a_native_histogram_counts_what_lies_in_an_interval() {
+        let latency = |coefficient, measure| Term {
+            measure: Measure::Histogram(measure),
+            ..term(coefficient, &[(METRIC_NAME, MatchOp::Equal, "latency_seconds")])
+        };
+        let fast = HistogramMeasure::Within(Interval { lower: 0.0, upper: 2.0 });
+        let bad = vec![latency(1.0, HistogramMeasure::Count), latency(-1.0, fast)];
+        let plan = plan(bad, vec![latency(1.0, HistogramMeasure::Count)], &[]);
+        let worth = &matches(&plan, &[(METRIC_NAME, "latency_seconds")])[0].worth;
+        assert!(worth.is_of_histogram() && !worth.is_of_gauge());
+        assert_eq!(worth.events(5.0, 5.0), Counts::ZERO);
+        // Buckets (0.5, 1], (1, 2] and (2, 4].
+        let events = worth.histogram_events(&observed(0, &[3, 4, 5], 20.0));
+        assert_eq!(events, Counts { bad: 5.0, total: 12.0 });
+        assert_eq!(worth.histogram.len(), 2);
+    }
+
+    #[test]
+    fn a_sum_that_is_not_finite_counts_as_zero() {
+        let worth = Counts { bad: 1.0, total: 2.0 };
+        let worth = Worth { histogram: vec![(HistogramMeasure::Sum, worth)], ..Worth::default() };
+        assert_eq!(worth.histogram_events(&observed(0, &[1], 0.75)), Counts { bad: 0.75, total: 1.5 });
+        assert_eq!(worth.histogram_events(&observed(0, &[1], f64::INFINITY)), Counts::ZERO);
+        assert_eq!(worth.histogram_events(&observed(0, &[1], f64::NAN)), Counts::ZERO);
+    }
+
+    #[test]
+    fn histograms_that_cancel_out_count_for_nothing() {
+        let count = |coefficient| Term {
+            measure: Measure::Histogram(HistogramMeasure::Count),
+            ..term(coefficient, &[(METRIC_NAME, MatchOp::Equal, "a")])
+        };
+        let plan = plan(vec![count(1.0), count(-1.0)], vec![], &[]);
+        assert_eq!(matches(&plan, &[(METRIC_NAME, "a")]), []);
     }
 
     #[test]

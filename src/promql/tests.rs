@@ -22,10 +22,19 @@ fn print(lowered: &Lowered) -> String {
 }
 
 fn print_sum(sum: &Sum) -> String {
-    let terms: Vec<String> =
-        sum.terms.iter().map(|(factor, selector)| format!("{factor:+}*{selector}")).collect();
+    let terms: Vec<String> = sum.terms.iter().map(print_term).collect();
     let by = if sum.group_by.is_empty() { String::new() } else { format!(" by {}", sum.group_by.join(",")) };
     format!("{}{by}", terms.join(" "))
+}
+
+fn print_term(Term { coefficient, selector, measure }: &Term) -> String {
+    let measured = match measure {
+        Measure::Increase => selector.to_string(),
+        Measure::HistogramCount => format!("count({selector})"),
+        Measure::HistogramSum => format!("sum({selector})"),
+        Measure::HistogramWithin { lower, upper } => format!("within({lower}, {upper}, {selector})"),
+    };
+    format!("{coefficient:+}*{measured}")
 }
 
 #[test]
@@ -63,6 +72,35 @@ fn or_zero_is_no_op() {
     check("(sum(rate(a[5m])) OR on() vector(0)) / sum(rate(b[5m]))", "+1*a / +1*b");
     check("(sum(rate(a[5m])) or (vector((0)))) + (sum(rate(b[5m])) or vector(0))", "+1*a +1*b");
     check("sum(rate(a[5m]) or vector(0))", "+1*a");
+}
+
+#[test]
+fn native_histograms() {
+    check("histogram_count(sum(rate(h[5m])))", "+1*count(h)");
+    check("sum(histogram_count(rate(h[5m])))", "+1*count(h)");
+    check("(histogram_sum((sum by (b, a) (increase(h[5m])))))", "+1*sum(h) by a,b");
+    check("sum by (a) (histogram_sum((rate(h[5m]))))", "+1*sum(h) by a");
+    check("histogram_count(sum(rate(a[5m])) + sum(rate(b[5m])))", "+1*count(a) +1*count(b)");
+    check("histogram_count(sum(rate(a[5m]))) - sum(rate(b[5m]))", "+1*count(a) -1*b");
+    check("histogram_count(sum(rate(a[5m]))) or vector(0)", "+1*count(a)");
+}
+
+#[test]
+fn fractions_of_native_histograms() {
+    let fraction = "histogram_fraction(0, 0.3, sum by (a) (rate(h[5m])))";
+    let count = "histogram_count(sum by (a) (rate(h[5m])))";
+    check(fraction, "+1*within(0, 0.3, h) by a / +1*count(h) by a");
+    check(&format!("1 - ({fraction})"), "1 - +1*within(0, 0.3, h) by a / +1*count(h) by a");
+    check(&format!("{fraction} * {count}"), "+1*within(0, 0.3, h) by a");
+    check(&format!("({count}) * ({fraction})"), "+1*within(0, 0.3, h) by a");
+    check(&format!("{count} - {fraction} * {count}"), "+1*count(h) -1*within(0, 0.3, h) by a");
+    check(&format!("{fraction} * {count} / {count}"), "+1*within(0, 0.3, h) by a / +1*count(h) by a");
+    check(
+        "sum by (a) (histogram_fraction(0, 0.3, rate(h[5m])) * histogram_count(rate(h[5m])))",
+        "+1*within(0, 0.3, h) by a",
+    );
+    check("histogram_fraction(-Inf, (-0.5), sum(rate(h[5m])))", "+1*within(-inf, -0.5, h) / +1*count(h)");
+    check("histogram_fraction(1e-3, +Inf, sum(rate(h[5m])))", "+1*within(0.001, inf, h) / +1*count(h)");
 }
 
 #[test]
@@ -149,6 +187,49 @@ fn refused_functions() {
     check_refused("sum(rate(a[5m])) / ‸vector(1)", "vector(0) only");
     check_refused("sum(rate(rate(a[5m])‸[5m:1m]))", "subqueries are not supported");
     check_refused("‸nosuch(a[5m])", "nosuch");
+}
+
+#[test]
+fn refused_histogram_functions() {
+    check_refused("histogram_count(‸rate(h[5m]))", "write sum(rate(…))");
+    check_refused("histogram_count(‸h)", "h is not wrapped in rate(…)");
+    check_refused("‸histogram_avg(sum(rate(h[5m])))", "function histogram_avg is not supported");
+    check_refused("histogram_sum(‸histogram_count(sum(rate(h[5m]))))", "takes histograms, no counts");
+    check_refused("sum(histogram_count(‸histogram_sum(rate(h[5m]))))", "function histogram_sum");
+    check_refused("histogram_count(‸sum by (le) (rate(h_bucket[5m])))", "of classic buckets count the one");
+    check_refused("histogram_count(sum(rate(h[5m] ‸offset 1h)))", "offset is not supported");
+    check_refused("histogram_count(‸avg(rate(h[5m])))", "aggregation avg");
+}
+
+#[test]
+fn refused_fractions() {
+    check_refused("histogram_fraction(0, 0.3, ‸rate(h[5m]))", "gives one result per series");
+    check_refused(
+        "histogram_fraction(0, ‸scalar(x), sum(rate(h[5m])))",
+        "bound of histogram_fraction must be",
+    );
+    check_refused("‸histogram_fraction(0.3, 0, sum(rate(h[5m])))", "nothing lies above 0.3 and up to 0");
+    check_refused("‸histogram_fraction(0, NaN, sum(rate(h[5m])))", "nothing lies above 0 and up to NaN");
+    check_refused(
+        "‸histogram_fraction(0, 1, sum(rate(h[5m]))) / sum(rate(x[5m]))",
+        "is a ratio, no event count",
+    );
+    check_refused("sum(‸histogram_fraction(0, 1, rate(h[5m])))", "multiply it by histogram_count(…)");
+    check_refused(
+        "histogram_fraction(0, 1, sum(rate(h[5m]))) ‸* histogram_count(sum(rate(g[5m])))",
+        "the two sides of * take different histograms",
+    );
+    check_refused(
+        "histogram_fraction(0, 1, sum(rate(h[5m]))) ‸* histogram_count(sum(rate(h[1m])))",
+        "the two sides of * take different histograms",
+    );
+    check_refused("histogram_count(sum(rate(h[5m]))) ‸* 2", "remove the factor");
+    check_refused("sum(histogram_count(rate(h[5m])) ‸* histogram_sum(rate(h[5m])))", "remove the factor");
+    check_refused("sum(rate(a[5m]) ‸* 2)", "remove the factor");
+    check_refused(
+        "histogram_fraction(0, 1, sum(rate(h[5m]))) * ‸on (a) histogram_count(sum(rate(h[5m])))",
+        "on (…) is not supported",
+    );
 }
 
 #[test]

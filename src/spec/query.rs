@@ -9,7 +9,7 @@ use super::{
 use crate::{
     labels::{METRIC_NAME, MatchOp, Selector},
     promql::{self, Lowered, Ratio, Sum},
-    slo::{Indicator, Measure, Term, Threshold},
+    slo::{HistogramMeasure, Indicator, Interval, Measure, Term, Threshold},
 };
 
 /// What a query's text is beside PromQL.
@@ -123,9 +123,25 @@ pub(super) fn check_group_labels(reader: &mut Reader<'_>, at: Place, indicator: 
     }
 }
 
-fn terms(terms: Vec<(f64, Selector)>, factor: f64) -> Vec<Term> {
-    let measure = Measure::Increase;
-    terms.into_iter().map(|(own, selector)| Term { coefficient: factor * own, selector, measure }).collect()
+fn terms(terms: Vec<promql::Term>, factor: f64) -> Vec<Term> {
+    let term = |term: promql::Term| Term {
+        coefficient: factor * term.coefficient,
+        selector: term.selector,
+        measure: measure(term.measure),
+    };
+    terms.into_iter().map(term).collect()
+}
+
+fn measure(measure: promql::Measure) -> Measure {
+    let histogram = match measure {
+        promql::Measure::Increase => return Measure::Increase,
+        promql::Measure::HistogramCount => HistogramMeasure::Count,
+        promql::Measure::HistogramSum => HistogramMeasure::Sum,
+        promql::Measure::HistogramWithin { lower, upper } => {
+            HistogramMeasure::Within(Interval { lower, upper })
+        }
+    };
+    Measure::Histogram(histogram)
 }
 
 fn lower(reader: &mut Reader<'_>, node: &Node, name: &str, dialect: Dialect) -> Option<Lowered> {

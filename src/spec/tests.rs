@@ -3,7 +3,10 @@
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use super::*;
-use crate::slo::{Budgeting, BurnRateAlert, Indicator, Measure, Term, Threshold, ThresholdOp, TimeWindow};
+use crate::slo::{
+    Budgeting, BurnRateAlert, HistogramMeasure, Indicator, Interval, Measure, Term, Threshold, ThresholdOp,
+    TimeWindow,
+};
 
 const NATIVE: &str = r#"apiVersion: slo.intra365.io/v1
 kind: ServiceLevelObjective
@@ -67,6 +70,11 @@ fn print_measure(measure: Measure) -> String {
         Measure::Increase => String::new(),
         Measure::Samples => "[samples]".to_owned(),
         Measure::SamplesWhere(Threshold { op, bound }) => format!("[samples {op:?} {bound}]"),
+        Measure::Histogram(HistogramMeasure::Count) => "[count]".to_owned(),
+        Measure::Histogram(HistogramMeasure::Sum) => "[sum]".to_owned(),
+        Measure::Histogram(HistogramMeasure::Within(Interval { lower, upper })) => {
+            format!("[{lower}..{upper}]")
+        }
     }
 }
 
@@ -183,6 +191,47 @@ fn all_shapes_of_an_sli() {
 }
 
 #[test]
+fn native_histograms_are_inputs_of_an_sli() {
+    const HISTOGRAMS: &str = "sum(rate(h[5m]))";
+    const INDICATOR: &str = "+1*h[count] -1*h[0..0.3] of +1*h[count] by ()";
+    #[track_caller]
+    fn check(sli: &str, expected: &str) {
+        assert_eq!(print_indicator(&only(&native_with_sli(sli)).indicator), expected);
+    }
+    let fraction = format!("histogram_fraction(0, 0.3, {HISTOGRAMS})");
+    let count = format!("histogram_count({HISTOGRAMS})");
+    check(&format!("    query: {fraction}"), INDICATOR);
+    check(&format!("    good: {fraction} * {count}\n    total: {count}"), INDICATOR);
+    check(&format!("    bad: {count} - {fraction} * {count}\n    total: {count}"), INDICATOR);
+    check(
+        &format!("    query: 1 - histogram_fraction(0.3, +Inf, {HISTOGRAMS})"),
+        "+1*h[0.3..inf] of +1*h[count] by ()",
+    );
+    check(&format!("    bad: sum(rate(e[5m]))\n    total: {count}"), "+1*e of +1*h[count] by ()");
+}
+
+#[test]
+fn native_histograms_in_sloth() {
+    #[track_caller]
+    fn check(sli: &str, expected: &str) {
+        let start = SLOTH.find("      events:").unwrap();
+        let end = SLOTH.find("    alerting:").unwrap();
+        let text = format!("{}{sli}\n{}", &SLOTH[..start], &SLOTH[end..]);
+        assert_eq!(print_indicator(&only(&text).indicator), expected);
+    }
+    let fraction = "histogram_fraction(0, 0.3, sum by (a) (rate(h[{{.window}}])))";
+    let count = "histogram_count(sum by (a) (rate(h[{{.window}}])))";
+    let indicator = "+1*h[count] -1*h[0..0.3] of +1*h[count] by (a)";
+    check(&format!("      raw:\n        error_ratio_query: 1 - {fraction}"), indicator);
+    check(
+        &format!(
+            "      events:\n        error_query: {count} - {fraction} * {count}\n        total_query: {count}"
+        ),
+        indicator,
+    );
+}
+
+#[test]
 fn thresholds_compare_by_openslo_s_names() {
     use ThresholdOp::{Greater, GreaterOrEqual, Less, LessOrEqual};
     for (name, expected) in [("lt", Less), ("lte", LessOrEqual), ("gt", Greater), ("gte", GreaterOrEqual)] {
@@ -265,6 +314,15 @@ fn wrong_shapes_of_an_sli() {
     check(
         "    good: sum(rate(a[5m])) / sum(rate(b[5m]))\n    total: sum(rate(t[5m]))",
         "f:9:11: error: good must count events: it is a ratio",
+    );
+    check(
+        "    good: histogram_fraction(0, 1, sum(rate(h[5m])))\n    total: histogram_count(sum(rate(h[5m])))",
+        "f:9:11: error: good must count events: it is a ratio",
+    );
+    check(
+        "    query: |\n      histogram_fraction(0, 1, sum(rate(h[5m])))\n      / sum(rate(t[5m]))",
+        "f:10:7: error: histogram_fraction(…) is a ratio, no event count; multiply it by histogram_count(…) of \
+         the same histograms",
     );
     check(
         "    good: sum(rate(a[5m]))\n    total: sum(increase(t[5m]))",

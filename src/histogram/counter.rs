@@ -201,13 +201,22 @@ impl Last {
             return next.counted_whole(self.at, Growth::Reset);
         }
         let like = next.like(observed);
-        let Some(growth) = like.since(observed) else { return next.counted_whole(self.at, Growth::Reset) };
+        let Some(growth) = like.since(observed) else { return self.not_continued(observed, next) };
         if let Cow::Owned(coarser) = like {
             next.observed = coarser;
         }
         next.observed.share_bounds(observed);
         let (from, growth) = (self.at, Box::new(growth));
         HistogramObservation::Increment { from, growth, kind: Growth::Difference }
+    }
+
+    /// Observations are missing: a reset, unless what is kept is too coarse to tell. Then a wider zero bucket
+    /// may cut a bucket of ours where it swallowed whole ones of the sender's.
+    fn not_continued(&self, observed: &Distribution, next: &Next) -> HistogramObservation {
+        if observed.schema() < self.sent_schema {
+            return HistogramObservation::Baseline(Baseline::First);
+        }
+        next.counted_whole(self.at, Growth::Reset)
     }
 }
 

@@ -667,6 +667,28 @@ fn what_is_kept_stays_bounded_and_goes_on_counting() {
     assert_eq!((kind, growth.positive.len()), (Growth::Reset, 9));
 }
 
+#[test]
+fn what_is_too_coarse_to_tell_is_no_reset() {
+    // From 1 up; the later zero bucket swallows the first two, of which what is kept has merged more.
+    let wide: Vec<(i32, i64)> = (1..3_000).map(|index| (index, 1)).collect();
+    let at = |second, zero, positive| Sample {
+        plain: Plain { schema: 8, zero, positive, ..Plain::default() },
+        ..sample(second, &[])
+    };
+    let threshold = Plain { schema: 8, ..Plain::default() }.distribution().bound(2);
+    check(
+        None,
+        &[at(0, (0.5, 0), &wide), at(15, (threshold, 3), &wide[2..])],
+        &["Baseline First", "Baseline First"],
+    );
+    // The same within what is kept as it was sent.
+    check(
+        None,
+        &[at(0, (0.5, 0), &wide[..100]), at(15, (threshold, 3), &wide[2..100])],
+        &["Baseline First", "Difference 1 from 0"],
+    );
+}
+
 // === properties ===
 
 /// The bucket of a positive value, by trying all.

@@ -1,8 +1,14 @@
-//! What a tick must not do: allocate.
+//! What must not allocate: a tick, and the question to a histogram that is asked of every sample.
 
 use std::{sync::Arc, time::Duration};
 
-use slod::{report::Report, testing::Fleet};
+use prost::Message;
+use slod::{
+    histogram::Histogram,
+    prompb::generated::v2::{self, BucketSpan, histogram::Count},
+    report::Report,
+    testing::Fleet,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -46,4 +52,21 @@ fn a_tick_in_which_no_instance_comes_or_goes_allocates_nothing() {
     let firing = report.slos.iter().filter(|slo| slo.alerts.iter().any(|alert| alert.level == 2)).count();
     let overspent = report.slos.iter().filter(|slo| slo.budget().remaining < 0.0).count();
     assert_eq!((firing, overspent), (SIZE / 10, SIZE / 10), "they were busy");
+}
+
+#[test]
+fn what_lies_in_an_interval_is_found_without_allocating() {
+    let message = v2::Histogram {
+        count: Some(Count::CountInt(200)),
+        schema: 3,
+        positive_spans: vec![BucketSpan { offset: -50, length: 100 }],
+        positive_deltas: [2].into_iter().chain([0; 99]).collect(),
+        ..v2::Histogram::default()
+    };
+    let histogram = Histogram::decode(&message.encode_to_vec()).unwrap();
+    let observed = histogram.observed().unwrap();
+    let mut within = 0.0;
+    let made = allocation_counter::measure(|| within = observed.within(0.0, 0.3));
+    assert_eq!(made.count_total, 0);
+    assert!(within > 0.0 && within < 200.0, "{within}");
 }

@@ -21,7 +21,7 @@ mod decode;
 mod distribution;
 mod interpolation;
 
-pub use counter::{HistogramCounter, HistogramObservation};
+pub use counter::{HistogramCounter, HistogramObservation, HistogramReading};
 pub use decode::HistogramError;
 pub use distribution::Distribution;
 

@@ -1,9 +1,8 @@
 //! From the samples of one series of native histograms to what was observed between them.
 //!
 //! The rules are those of [`crate::counter`], in the same order, with what only histograms have: a gauge is
-//! no counter; a start timestamp tells when the series began or started over; the sender may say that it
-//! started over; and it did if the resolution rose or any bucket lost observations. Sums are not looked
-//! at: with negative observations they fall on their own.
+//! no counter; the sender may say that the series started over; and it did if the resolution rose or any
+//! bucket lost observations. Sums are not looked at: with negative observations they fall on their own.
 //!
 //! A change between exponential and custom bounds is a change of how the target is scraped. Nobody knows
 //! how many of the observations are new then, so that it is a new baseline, and so is a counter after a gauge.
@@ -19,6 +18,10 @@ use crate::{
 // As for plain counters: a million events a second reach it in three centuries.
 const COUNT_MAX: f64 = (1_u64 << 53) as f64;
 
+// As for plain counters: how far a replica that takes over may lag behind the one before.
+const SKEW_INTERVAL_MAX: Duration = Duration::from_secs(60);
+const SKEW_PART_MAX: f64 = 1.0 / 8.0;
+
 // Four times the 160 of OpenTelemetry's and Prometheus' clients: 10 KiB per series at most. Beyond it the
 // resolution is halved until the buckets fit. Custom buckets cannot be merged, and are as many as were sent.
 const BUCKETS_KEPT_MAX: usize = 640;
@@ -31,9 +34,21 @@ pub struct HistogramCounter {
     ended_at: Option<Timestamp>,
 }
 
+/// A sample and the circumstances of its arrival.
+#[derive(Clone, Debug)]
+pub struct HistogramReading {
+    /// The sample.
+    pub histogram: Histogram,
+    /// Another replica of a highly available pair has taken over since the sample before.
+    pub is_handover: bool,
+    /// The longest gap in a series whose growth is still counted.
+    pub max_gap: Duration,
+}
+
 #[derive(Clone, Debug)]
 struct Last {
     at: Timestamp,
+    /// Before `at`.
     started_at: Option<Timestamp>,
     /// The schema as it was sent; what is kept may be coarser. `None` with custom bounds.
     sent_schema: Option<i8>,
@@ -66,8 +81,11 @@ pub enum HistogramObservation {
 /// A sample that is neither a staleness marker nor a gauge.
 struct Next {
     at: Timestamp,
+    /// Before `at`.
     started_at: Option<Timestamp>,
     is_reset: bool,
+    is_handover: bool,
+    max_gap: Duration,
     sent_schema: Option<i8>,
     observed: Distribution,
 }
@@ -75,38 +93,35 @@ struct Next {
 // === impl HistogramCounter ===
 
 impl HistogramCounter {
-    /// The time of the last accepted sample.
-    pub fn last_at(&self) -> Option<Timestamp> {
-        self.last.as_ref().map(|last| last.at)
-    }
-
     /// Whether the series has a last sample and no staleness marker after it.
     pub fn is_live(&self) -> bool {
         self.last_at().is_some_and(|at| self.ended_at.is_none_or(|ended_at| ended_at < at))
     }
 
     /// Takes the next sample in order of arrival. `born_after` is a moment at which the series is known
-    /// not to have existed; it matters for the first sample only.
+    /// not to have existed; it is asked for the first sample only.
     pub fn observe(
         &mut self,
-        histogram: Histogram,
+        reading: HistogramReading,
         born_after: impl FnOnce() -> Option<Timestamp>,
-        max_gap: Duration,
     ) -> HistogramObservation {
-        let Histogram { at, started_at, content } = histogram;
+        let HistogramReading { histogram: Histogram { at, started_at, content }, is_handover, max_gap } =
+            reading;
+        let started_at = started_at.filter(|started_at| *started_at < at);
         match content {
             Content::StaleMarker => self.observe_stale_marker(at),
             Content::Gauge => self.observe_gauge(at, started_at),
             Content::Counter { observed, is_reset } => {
                 let sent_schema = observed.schema();
                 let observed = observed.limited(BUCKETS_KEPT_MAX);
-                self.observe_counter(
-                    Next { at, started_at, is_reset, sent_schema, observed },
-                    born_after,
-                    max_gap,
-                )
+                let next = Next { at, started_at, is_reset, is_handover, max_gap, sent_schema, observed };
+                self.observe_counter(next, born_after)
             }
         }
+    }
+
+    fn last_at(&self) -> Option<Timestamp> {
+        self.last.as_ref().map(|last| last.at)
     }
 
     fn observe_stale_marker(&mut self, at: Timestamp) -> HistogramObservation {
@@ -129,14 +144,13 @@ impl HistogramCounter {
         &mut self,
         mut next: Next,
         born_after: impl FnOnce() -> Option<Timestamp>,
-        max_gap: Duration,
     ) -> HistogramObservation {
         if next.observed.count() > COUNT_MAX {
             return HistogramObservation::Rejected(Rejection::TooLarge);
         }
         let observation = match &self.last {
-            None => next.first(born_after(), max_gap),
-            Some(last) => last.observe(&mut next, max_gap),
+            None => next.first(born_after()),
+            Some(last) => last.observe(&mut next),
         };
         if !matches!(observation, HistogramObservation::Rejected(_)) {
             let Next { at, started_at, sent_schema, observed, .. } = next;
@@ -149,21 +163,21 @@ impl HistogramCounter {
 // === impl Last ===
 
 impl Last {
-    fn observe(&self, next: &mut Next, max_gap: Duration) -> HistogramObservation {
+    fn observe(&self, next: &mut Next) -> HistogramObservation {
         if let Some(rejection) = self.not_newer(next) {
             return HistogramObservation::Rejected(rejection);
         }
-        let restarted_at = self.restarted_at(next);
-        let from = restarted_at.unwrap_or(self.at);
-        if next.at.since(from) > max_gap {
+        if next.at.since(self.at) > next.max_gap {
             return HistogramObservation::Baseline(Baseline::Gap);
         }
-        if restarted_at.is_some() {
-            return next.counted_whole(from, Growth::Reset);
-        }
-        match &self.observed {
-            Some(observed) => self.compare(observed, next),
-            None => HistogramObservation::Baseline(Baseline::First),
+        let restarted_at = next.started_at.filter(|started_at| self.is_reset_by(*started_at));
+        match (&self.observed, restarted_at) {
+            (observed, Some(from)) => {
+                let has_fallen = observed.as_ref().is_some_and(|observed| next.is_below(observed));
+                next.counted_whole(from, if has_fallen { Growth::Reset } else { Growth::Restart })
+            }
+            (Some(observed), None) => self.compare(observed, next),
+            (None, None) => HistogramObservation::Baseline(Baseline::First),
         }
     }
 
@@ -177,58 +191,78 @@ impl Last {
         }
     }
 
-    /// When the series started over, by its start timestamp. One that equals the time of the last sample
-    /// means a restart only if the one before meant anything (Prometheus' `isStartTimestampReset`).
-    fn restarted_at(&self, next: &Next) -> Option<Timestamp> {
-        let started_at =
-            next.started_at.filter(|start| *start < next.at && self.started_at != Some(*start))?;
-        let is_restart = match started_at.cmp(&self.at) {
+    /// Whether a start timestamp tells of a reset since this sample. As Prometheus: one equal to its time
+    /// does only if the sample told of a start itself.
+    fn is_reset_by(&self, started_at: Timestamp) -> bool {
+        match started_at.cmp(&self.at) {
             Ordering::Less => false,
+            Ordering::Equal => self.started_at.is_some(),
             Ordering::Greater => true,
-            Ordering::Equal => self.started_at.is_some_and(|before| before < self.at),
-        };
-        is_restart.then_some(started_at)
+        }
     }
 
-    fn compare(&self, observed: &Distribution, next: &mut Next) -> HistogramObservation {
-        if next.is_reset || next.observed.count() < observed.count() {
+    fn compare(&self, kept: &Distribution, next: &mut Next) -> HistogramObservation {
+        if next.is_reset {
             return next.counted_whole(self.at, Growth::Reset);
         }
-        if next.sent_schema.is_some() != self.sent_schema.is_some() {
-            return HistogramObservation::Baseline(Baseline::First);
-        }
-        if next.sent_schema > self.sent_schema {
-            return next.counted_whole(self.at, Growth::Reset);
-        }
-        let like = next.like(observed);
-        let Some(growth) = like.since(observed) else { return self.not_continued(observed, next) };
+        let like = next.like(kept);
+        // Compared as sent: what is kept may be coarser.
+        let has_risen = next.sent_schema > self.sent_schema;
+        let Some(growth) = like.since(kept).filter(|_| !has_risen) else {
+            return self.not_continued(kept, next);
+        };
         if let Cow::Owned(coarser) = like {
             next.observed = coarser;
         }
-        next.observed.share_bounds(observed);
-        let (from, growth) = (self.at, Box::new(growth));
-        HistogramObservation::Increment { from, growth, kind: Growth::Difference }
+        next.observed.share_bounds(kept);
+        HistogramObservation::Increment { from: self.at, growth: Box::new(growth), kind: Growth::Difference }
     }
 
-    /// Observations are missing: a reset, unless what is kept is too coarse to tell. Then a wider zero bucket
-    /// may cut a bucket of ours where it swallowed whole ones of the sender's.
-    fn not_continued(&self, observed: &Distribution, next: &Next) -> HistogramObservation {
-        if observed.schema() < self.sent_schema {
+    /// Observations are missing, or the buckets are of another kind.
+    fn not_continued(&self, kept: &Distribution, next: &mut Next) -> HistogramObservation {
+        if next.is_below(kept) {
+            return self.fallen(kept, next);
+        }
+        let is_other_scale = next.sent_schema.is_some() != self.sent_schema.is_some();
+        // A wider zero bucket may cut a bucket of ours where it swallowed whole ones of the sender's.
+        let is_too_coarse = kept.schema() < self.sent_schema;
+        if is_other_scale || is_too_coarse {
             return HistogramObservation::Baseline(Baseline::First);
         }
         next.counted_whole(self.at, Growth::Reset)
+    }
+
+    /// A reset, unless another replica has just taken over and merely lags: then it is contained in what is
+    /// known, and that is what its next sample will be compared with.
+    fn fallen(&self, kept: &Distribution, next: &mut Next) -> HistogramObservation {
+        let part = 1.0 - next.observed.count() / kept.count();
+        let is_small = next.at.since(self.at) <= SKEW_INTERVAL_MAX && part <= SKEW_PART_MAX;
+        let nothing =
+            kept.since(kept).filter(|_| next.is_handover && is_small && kept.since(&next.observed).is_some());
+        let Some(nothing) = nothing else { return next.counted_whole(self.at, Growth::Reset) };
+        (next.observed, next.sent_schema) = (kept.clone(), self.sent_schema);
+        HistogramObservation::Increment { from: self.at, growth: Box::new(nothing), kind: Growth::Skew }
     }
 }
 
 // === impl Next ===
 
 impl Next {
-    fn first(&self, born_after: Option<Timestamp>, max_gap: Duration) -> HistogramObservation {
-        let started_at = self.started_at.filter(|start| *start < self.at);
-        match started_at.max(born_after) {
-            Some(from) if self.at.since(from) <= max_gap => self.counted_whole(from, Growth::Born),
-            _ => HistogramObservation::Baseline(Baseline::First),
+    fn first(&self, born_after: Option<Timestamp>) -> HistogramObservation {
+        match (self.started_at, born_after) {
+            _ if self.observed.count() == 0.0 => HistogramObservation::Baseline(Baseline::Zero),
+            (Some(started_at), None) if self.at.since(started_at) > self.max_gap => {
+                HistogramObservation::Baseline(Baseline::Gap)
+            }
+            (Some(started_at), _) => self
+                .counted_whole(born_after.map_or(started_at, |born| born.max(started_at)), Growth::Started),
+            (None, Some(from)) => self.counted_whole(from, Growth::Born),
+            (None, None) => HistogramObservation::Baseline(Baseline::First),
         }
+    }
+
+    fn is_below(&self, kept: &Distribution) -> bool {
+        self.observed.count() < kept.count()
     }
 
     /// As coarse as what is kept, which may be coarser than what was sent.

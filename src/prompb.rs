@@ -12,6 +12,7 @@ pub mod generated;
 mod request;
 mod snappy;
 mod v1;
+mod v2;
 mod wire;
 
 pub use request::{RawLabel, Request, SeriesView, hash_labels};
@@ -50,6 +51,32 @@ pub enum Error {
         at: usize,
         /// How long the message is.
         of: usize,
+    },
+    /// The labels of a series of a 2.0 request are not there. The others can be read.
+    #[error(transparent)]
+    References(#[from] BadReferences),
+}
+
+/// Why a series of a 2.0 request has no labels.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadReferences {
+    /// A name without a value.
+    #[error("series of metric {metric:?} has {references} label references; they go in pairs")]
+    Odd {
+        /// Its metric name, as far as it can be told.
+        metric: String,
+        /// How many references it has.
+        references: usize,
+    },
+    /// Beyond the symbols.
+    #[error("series of metric {metric:?} refers to symbol {reference}, the request has {symbols}")]
+    NoSuchSymbol {
+        /// Its metric name, as far as it can be told.
+        metric: String,
+        /// To what it refers.
+        reference: u32,
+        /// How many symbols there are.
+        symbols: usize,
     },
 }
 

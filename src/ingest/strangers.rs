@@ -64,7 +64,7 @@ impl Ingest {
                 continue;
             }
             request.labels(message, view, &mut pairs)?;
-            match self.meet(request.encoded_labels(message, view).len(), &pairs, view, &mut lists) {
+            match self.meet(request.label_bytes(view), &pairs, view, &mut lists) {
                 Ok(acquaintance) => acquaintances.push(acquaintance),
                 Err(refusal) => _ = tally.first_refusal.get_or_insert(refusal),
             }

@@ -5,7 +5,11 @@ use std::{
     ops::Range,
 };
 
-use super::{Error, Sample, Version, v1, wire::Reader};
+use super::{
+    Error, Sample, Version, v1,
+    v2::{self, Symbols},
+    wire::Reader,
+};
 
 /// A whole request, read and not yet acted upon. The message it was read from must be given to whoever
 /// looks at labels or histograms.
@@ -23,6 +27,8 @@ pub struct Request {
     pub(super) histograms: Vec<Span>,
     /// Labels that a sender did not write in one run, copied together.
     pub(super) gathered: Vec<u8>,
+    /// What the labels of a 2.0 request refer to.
+    pub(super) symbols: Symbols,
 }
 
 /// A series of a request.
@@ -99,17 +105,18 @@ impl Request {
         self.samples.clear();
         self.histograms.clear();
         self.gathered.clear();
+        self.symbols.clear();
         self.exemplars = 0;
         match version {
             Version::V1 => v1::read(self, message, hasher, may_guess),
-            Version::V2 => Err(Error::Malformed { what: "remote-write 2.0 is not read", at: 0, of: 0 }),
+            Version::V2 => v2::read(self, message, hasher),
         }
     }
 
     /// Name and value of each label of a series, into `labels`.
     ///
     /// # Errors
-    /// When they are not a run of labels.
+    /// When they are not a run of labels; [`Error::References`] when they refer to symbols that are not there.
     pub fn labels<'a>(
         &'a self,
         message: &'a [u8],
@@ -117,13 +124,18 @@ impl Request {
         labels: &mut Vec<RawLabel<'a>>,
     ) -> Result<(), Error> {
         labels.clear();
-        v1::labels(self.encoded_labels(message, series), labels)
+        match self.version {
+            Version::V1 => v1::labels(self.encoded_labels(message, series), labels),
+            Version::V2 => Ok(self.symbols.labels(message, series.labels, labels)?),
+        }
     }
 
-    /// The label block of a series as it came.
-    pub fn encoded_labels<'a>(&'a self, message: &'a [u8], series: &SeriesView) -> &'a [u8] {
-        let source = if series.is_gathered { &self.gathered } else { message };
-        &source[series.labels.range()]
+    /// How many bytes the labels of a series have, about.
+    pub fn label_bytes(&self, series: &SeriesView) -> usize {
+        match self.version {
+            Version::V1 => series.labels.range().len(),
+            Version::V2 => self.symbols.label_bytes(series.labels),
+        }
     }
 
     /// The encoded histograms of a range of them.
@@ -138,7 +150,14 @@ impl Request {
 
     /// For how many series it has memory.
     pub fn capacity(&self) -> usize {
-        self.series.capacity().max(self.samples.capacity()).max(self.histograms.capacity())
+        let series = self.series.capacity().max(self.samples.capacity());
+        series.max(self.histograms.capacity()).max(self.symbols.capacity())
+    }
+
+    /// The label block of a series of a 1.0 request as it came.
+    fn encoded_labels<'a>(&'a self, message: &'a [u8], series: &SeriesView) -> &'a [u8] {
+        let source = if series.is_gathered { &self.gathered } else { message };
+        &source[series.labels.range()]
     }
 
     /// Adds a series whose labels, samples and histograms have been read.
@@ -162,6 +181,11 @@ impl Span {
     /// The place of a part that lies in `message`.
     pub(super) fn new(range: Range<usize>) -> Self {
         Self { at: range.start as u32, len: range.len() as u32 }
+    }
+
+    /// The place of a part that ends at `end`.
+    pub(super) fn before(end: usize, part: &[u8]) -> Self {
+        Self::new(end - part.len()..end)
     }
 
     pub(super) fn range(self) -> Range<usize> {

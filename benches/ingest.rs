@@ -80,7 +80,7 @@ impl Sender {
     fn send(&self, (now, bodies): &(Timestamp, Vec<Vec<u8>>)) {
         let world = self.world.borrow();
         for body in bodies {
-            world.write(self.version, body, *now).unwrap();
+            world.send_body_of(self.version, body, *now).unwrap();
         }
     }
 }
@@ -111,6 +111,8 @@ fn requests(c: &mut Criterion) {
     for series in [10_000, 100_000, 1_000_000] {
         ingest_all(&mut group, BenchmarkId::new("v1", series), Shape { series, ..USUAL });
     }
+    let v2 = Shape { protocol: Protocol::V2, ..USUAL };
+    ingest_all(&mut group, BenchmarkId::new("v2", v2.series), v2);
     ingest_all(&mut group, BenchmarkId::new("unselected", USUAL.series), Shape { unselected: 100, ..USUAL });
     group.finish();
 }

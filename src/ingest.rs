@@ -135,6 +135,9 @@ pub enum WriteError {
 /// Why a series or a sample was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// Labels that are not in the request.
+    #[error(transparent)]
+    References(#[from] prompb::BadReferences),
     /// Not a label set.
     #[error("series {series}: {error}")]
     Labels {
@@ -376,8 +379,9 @@ impl Ingest {
     /// labels are on all of them.
     fn election(&self, message: &[u8], request: &Request, now: Timestamp) -> Result<Election, WriteError> {
         let mut pairs = Vec::new();
-        if let Some(first) = request.series.first().filter(|_| self.elections.is_on()) {
-            request.labels(message, first, &mut pairs)?;
+        if self.elections.is_on() {
+            // A series whose labels cannot be read does not speak for the others.
+            let _ = request.series.iter().any(|series| request.labels(message, series, &mut pairs).is_ok());
         }
         let Some((cluster, replica)) = self.elections.pair_of(pairs) else { return Ok(Election::None) };
         match self.elections.admit(cluster, replica, now) {

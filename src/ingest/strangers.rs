@@ -14,7 +14,7 @@ use super::{
 use crate::{
     labels::{LabelSet, LabelsRef, METRIC_NAME},
     matching::TermId,
-    prompb::{RawLabel, Request, SeriesView, hash_labels},
+    prompb::{self, RawLabel, Request, SeriesView, hash_labels},
     time::Timestamp,
 };
 
@@ -63,8 +63,12 @@ impl Ingest {
             if *known != Known::Stranger || !seen.insert(view.hash) {
                 continue;
             }
-            request.labels(message, view, &mut pairs)?;
-            match self.meet(request.label_bytes(view), &pairs, view, &mut lists) {
+            let met = match request.labels(message, view, &mut pairs) {
+                Ok(()) => self.meet(request.label_bytes(view), &pairs, view, &mut lists),
+                Err(prompb::Error::References(bad)) => Err(Refusal::References(bad)),
+                Err(error) => return Err(error.into()),
+            };
+            match met {
                 Ok(acquaintance) => acquaintances.push(acquaintance),
                 Err(refusal) => _ = tally.first_refusal.get_or_insert(refusal),
             }

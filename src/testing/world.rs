@@ -82,19 +82,24 @@ impl World {
         self.send_body(&encode(samples), now)
     }
 
-    /// Delivers a body as it is.
+    /// Delivers a body of remote-write 1.0 as it is.
     ///
     /// # Errors
     /// What ingest says of it.
     pub fn send_body(&self, body: &[u8], now: Timestamp) -> Result<WriteStats, WriteError> {
-        self.write(Version::V1, body, now)
+        self.send_body_of(Version::V1, body, now)
     }
 
-    /// Delivers a body of a version of the protocol.
+    /// Delivers a body of either version as it is.
     ///
     /// # Errors
     /// What ingest says of it.
-    pub fn write(&self, version: Version, body: &[u8], now: Timestamp) -> Result<WriteStats, WriteError> {
+    pub fn send_body_of(
+        &self,
+        version: Version,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<WriteStats, WriteError> {
         self.last_request.note(now);
         self.ingest.write(version, body, now)
     }

@@ -50,7 +50,7 @@ const WRITTEN_HEADERS: [HeaderName; 3] = [
 const LANDING: &str = "\
 slod, a streaming SLO evaluator
 
-POST /api/v1/write   Prometheus remote-write 1.0
+POST /api/v1/write   Prometheus remote-write 1.0 and 2.0
 GET  /metrics        SLOs and slod itself, Prometheus text format
 GET  /-/healthy      200 while the process runs
 GET  /-/ready        200 once SLOs are evaluated
@@ -113,7 +113,7 @@ impl Responder {
 
     /// The answer, and how long it took once the whole body was there.
     async fn write_as(&self, version: Version, request: Request<Incoming>) -> (Answer, Duration) {
-        match self.read_body(version, request).await {
+        match self.read_body(request).await {
             Ok(body) => {
                 let start = self.service.elapsed();
                 let answer = write_answer(version, self.service.write(version, body));
@@ -131,9 +131,8 @@ impl Responder {
     }
 
     /// The whole body of a write request, once its headers say that it is one we read.
-    async fn read_body(&self, version: Version, request: Request<Incoming>) -> Result<Bytes, Fault> {
+    async fn read_body(&self, request: Request<Incoming>) -> Result<Bytes, Fault> {
         negotiation::check_encoding(request.headers()).map_err(unsupported)?;
-        check_enabled(version)?;
         let bytes_max = self.config.body_bytes_max;
         let declared = request.body().size_hint().lower();
         if declared > bytes_max as u64 {
@@ -190,14 +189,6 @@ const RENDERERS: usize = 1;
 
 /// A unit of room for bodies: semaphores count in 32 bits.
 const ROOM_UNIT_BYTES: usize = 1_024;
-
-/// Remote-write 2.0 is negotiated, and refused until the write path reads it.
-fn check_enabled(version: Version) -> Result<(), Fault> {
-    match version {
-        Version::V1 => Ok(()),
-        Version::V2 => Err(unsupported("remote-write 2.0 is not supported yet; send 1.0".to_owned())),
-    }
-}
 
 /// 204 for what is counted and 202 for what is left to the other replica, 400 for what no repetition makes
 /// better, 503 for what one may.

@@ -95,8 +95,15 @@ fn only_remote_write_2_is_told_how_much_is_written() {
         (answer.status, answer.header(SAMPLES_WRITTEN).to_owned())
     };
     let empty = b"\x00";
-    assert_eq!(write(&[V2], empty), (415, "0".to_owned()), "not read yet");
+    assert_eq!(write(&[V2], empty), (204, "0".to_owned()));
+    assert_eq!(write(&[V2], b"not snappy"), (400, "0".to_owned()));
     assert_eq!(write(&[V2, "Content-Encoding: zstd"], empty), (415, "0".to_owned()));
+    // Symbols "", "__name__" and "up". A sample of `up`, and one of a series of a third label.
+    let request = b"\x22\x00\x22\x08__name__\x22\x02up\x2a\x08\x0a\x02\x01\x02\x12\x02\x10\x01";
+    let bad_series = b"\x2a\x08\x0a\x02\x01\x03\x12\x02\x10\x01";
+    let compress = |message: &[u8]| snap::raw::Encoder::new().compress_vec(message).unwrap();
+    assert_eq!(write(&[V2], &compress(request)), (204, "1".to_owned()));
+    assert_eq!(write(&[V2], &compress(&[&request[..], bad_series].concat())), (400, "1".to_owned()));
     // The version header is none to go by.
     assert_eq!(write(&["X-Prometheus-Remote-Write-Version: 2.0.0"], empty), (204, String::new()));
     assert_eq!(write(&write_headers(), b"not snappy"), (400, String::new()));

@@ -8,7 +8,10 @@ use slod::{
     ingest::{self, WriteError},
     labels::Labels,
     matching::Role,
-    prompb::{self, generated::v1 as wire},
+    prompb::{
+        self, Version,
+        generated::{v1 as wire, v2},
+    },
     report::{DataStatus, SloReport},
     testing::{Sent, World, parse_labels, slos},
     time::Timestamp,
@@ -488,6 +491,71 @@ fn a_refused_group_enters_with_all_its_series_once_there_is_room() {
     assert!(*total > 29_000.0, "{bad} of {total}: its errors came without its other requests");
 }
 
+// --- remote-write 2.0 ---
+
+#[rustfmt::skip]
+const SYMBOLS: [&str; 12] = [
+    "", "__name__", "http_requests_total", "code", "200", "job", "api",
+    "cluster", "eu", "__replica__", "one", "two",
+];
+
+/// A sample that started at a time, with these labels as numbers of symbols.
+fn series_of(labels_refs: &[u32], at: Timestamp, value: f64, start: Timestamp) -> v2::TimeSeries {
+    let samples = vec![v2::Sample { value, timestamp: at.0, start_timestamp: start.0 }];
+    v2::TimeSeries { labels_refs: labels_refs.to_vec(), samples, ..Default::default() }
+}
+
+fn send_v2(world: &World, timeseries: Vec<v2::TimeSeries>) -> Result<ingest::WriteStats, WriteError> {
+    let symbols = SYMBOLS.map(str::to_owned).to_vec();
+    let body = compress(&v2::Request { symbols, timeseries }.encode_to_vec());
+    world.send_body_of(Version::V2, &body, at(10))
+}
+
+const NO_START: Timestamp = Timestamp(0);
+
+#[test]
+fn a_series_is_the_same_in_both_versions() {
+    let mut world = world();
+    let labels = [("__name__", "http_requests_total"), ("code", "200"), ("job", "api")];
+    world.send_body(&raw_body(&[(&labels, at(0).0, 1.0)]), at(0)).unwrap();
+    send_v2(&world, vec![series_of(&[5, 6, 1, 2, 3, 4], at(1), 5.0, NO_START)]).unwrap();
+    send_v2(&world, vec![series_of(&[1, 2, 3, 4, 5, 6], at(2), 6.0, NO_START)]).unwrap();
+    world.send_body(&raw_body(&[(&labels, at(3).0, 8.0)]), at(3)).unwrap();
+    assert_eq!(events(&mut world, at(4)), (0.0, 7.0));
+}
+
+#[test]
+fn a_start_time_makes_the_first_sample_count() {
+    let mut world = world();
+    send_v2(&world, vec![series_of(&[1, 2, 3, 4], at(5), 30.0, at(2))]).unwrap();
+    let mut older_sender = series_of(&[1, 2, 5, 6], at(5), 12.0, NO_START);
+    older_sender.created_timestamp = at(1).0;
+    send_v2(&world, vec![older_sender]).unwrap();
+    assert_eq!(events(&mut world, at(6)), (0.0, 42.0));
+    assert_eq!(world.outcome("started"), 2);
+}
+
+#[test]
+fn labels_that_are_not_there_refuse_their_series_alone() {
+    let mut world = world();
+    let good = [1, 2, 3, 4];
+    send_v2(&world, vec![series_of(&good, at(0), 0.0, NO_START)]).unwrap();
+    let histograms = vec![v2::Histogram::default()];
+    let request = vec![
+        series_of(&[1, 2, 3], at(1), 1.0, NO_START),
+        v2::TimeSeries { histograms, ..series_of(&[1, 2, 3, 12], at(1), 1.0, NO_START) },
+        series_of(&good, at(1), 3.0, NO_START),
+        v2::TimeSeries { labels_refs: vec![12], exemplars: vec![Default::default()], ..Default::default() },
+    ];
+    let error = send_v2(&world, request).unwrap_err();
+    let written = ingest::WriteStats { samples: 1, exemplars: 1, ..Default::default() };
+    assert_eq!(error.written(), written);
+    let first = "2 of 3 samples refused, the others are counted; the first: \
+                 series of metric \"http_requests_total\" has 3 label references; they go in pairs";
+    assert_eq!(error.to_string(), first);
+    assert_eq!(events(&mut world, at(2)), (0.0, 3.0));
+}
+
 // --- pairs of senders ---
 
 /// A replica of the pair `eu` delivers the count of requests that failed.
@@ -552,6 +620,15 @@ fn a_replica_label_without_a_cluster_is_a_label_like_others() {
         }
     }
     assert_eq!(events(&mut world, at(16)), (12.0, 12.0));
+}
+
+#[test]
+fn a_series_without_labels_does_not_hide_which_replica_sends() {
+    let world = world();
+    let (one, two) = ([1, 2, 7, 8, 9, 10], [1, 2, 7, 8, 9, 11]);
+    send_v2(&world, vec![series_of(&one, at(0), 0.0, NO_START)]).unwrap();
+    let request = vec![series_of(&[99, 99], at(1), 1.0, NO_START), series_of(&two, at(1), 1.0, NO_START)];
+    assert!(send_v2(&world, request).unwrap().is_deduplicated);
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub type RawLabel<'a> = (&'a [u8], &'a [u8]);
 // Real requests have thousands; 32 MiB of the shortest possible series would be millions, each of them
 // twenty times its size in memory.
 const ENTRIES_MAX: usize = 1_000_000;
+// What the labels of a series usually take.
+const LABEL_BYTES: usize = 256;
 
 // === impl Request ===
 
@@ -151,7 +153,8 @@ impl Request {
     /// For how many series it has memory.
     pub fn capacity(&self) -> usize {
         let series = self.series.capacity().max(self.samples.capacity());
-        series.max(self.histograms.capacity()).max(self.symbols.capacity())
+        let labels = self.symbols.capacity().max(self.gathered.capacity() / LABEL_BYTES);
+        series.max(self.histograms.capacity()).max(labels)
     }
 
     /// The label block of a series of a 1.0 request as it came.

@@ -41,21 +41,20 @@ pub(super) fn read(
     let mut reader = Reader::new(message);
     // The length of the timestamp field of the series before.
     let mut timestamp_len = 0;
-    loop {
-        if let Some(series) = reader.bytes_tagged(SERIES)? {
-            let base = reader.position() - series.len();
-            if !(may_guess && guess_series(request, series, base, timestamp_len, hasher)) {
-                timestamp_len = read_series(request, series, base, hasher)?;
+    while let Some((number, value)) = reader.field_tagged(SERIES)? {
+        match (number, value) {
+            (1, Value::Bytes(series)) => {
+                let base = reader.position() - series.len();
+                if !(may_guess && guess_series(request, series, base, timestamp_len, hasher)) {
+                    timestamp_len = read_series(request, series, base, hasher)?;
+                }
+                request.check_size(&reader)?;
             }
-            request.check_size(&reader)?;
-            continue;
-        }
-        match reader.field()? {
-            Some((1, _)) => return Err(reader.malformed("timeseries has a wrong wire type")),
-            Some(_) => (),
-            None => return Ok(()),
+            (1, _) => return Err(reader.malformed("timeseries has a wrong wire type")),
+            _ => (),
         }
     }
+    Ok(())
 }
 
 /// Name and value of each label in an encoded label block.
@@ -127,26 +126,24 @@ fn read_series(
     while reader.bytes_tagged(LABEL)?.is_some() {}
     let run = 0..reader.position();
     let gathered = request.gathered.len();
-    while !reader.is_at_end() {
-        if let Some(sample) = reader.bytes_tagged(SAMPLE)? {
-            request.samples.push(read_sample(sample)?);
-            continue;
-        }
-        let field_start = reader.position();
-        match reader.field()? {
-            Some((1, Value::Bytes(_))) => {
+    let mut field_start = run.end;
+    while let Some((number, value)) = reader.field_tagged(SAMPLE)? {
+        match (number, value) {
+            (1, Value::Bytes(_)) => {
                 gather(&mut request.gathered, gathered, &message[run.clone()]);
                 request.gathered.extend_from_slice(&message[field_start..reader.position()]);
             }
-            Some((2, Value::Bytes(sample))) => request.samples.push(read_sample(sample)?),
-            Some((3, Value::Bytes(_))) => request.exemplars += 1,
-            Some((4, Value::Bytes(bytes))) => {
-                let end = base + reader.position();
-                request.histograms.push(Span::new(end - bytes.len()..end));
+            (2, Value::Bytes(sample)) => request.samples.push(read_sample(sample)?),
+            (3, Value::Bytes(_)) => request.exemplars += 1,
+            (4, Value::Bytes(bytes)) => {
+                request.histograms.push(Span::before(base + reader.position(), bytes));
             }
-            Some((1..=4, _)) => return Err(reader.malformed("field of a series has a wrong wire type")),
+            (1..=4, _) => return Err(reader.malformed("field of a series has a wrong wire type")),
             _ => (),
         }
+        // One series may be as long as the body.
+        request.check_size(&reader)?;
+        field_start = reader.position();
     }
     // Prometheus sends exemplars as series of their own, without samples.
     if request.samples.len() == samples && request.histograms.len() == histograms {
@@ -333,7 +330,9 @@ mod tests {
     #[test]
     fn a_body_of_millions_of_empty_samples_is_refused() {
         let body = b"\x0a\x02\x12\x00".repeat(2_000_000);
-        refused(&body, "more than 1000000 series and samples at byte 2000004 of 8000000");
+        refused(&body, "more than 1000000 series and samples at byte 2 of 2");
+        let series = [&b"\x0a\x80\x92\xf4\x01"[..], &b"\x12\x00".repeat(2_000_000)].concat();
+        refused(&series, "more than 1000000 series and samples at byte 2000002 of 4000000");
     }
 
     #[track_caller]

@@ -47,7 +47,7 @@ const SHOWN_CHARS_MAX: usize = 200;
 /// Reads a request into an empty one.
 pub(super) fn read(request: &mut Request, message: &[u8], hasher: &impl BuildHasher) -> Result<(), Error> {
     let mut reader = Reader::new(message);
-    while let Some((number, value)) = next_field(&mut reader)? {
+    while let Some((number, value)) = reader.field_tagged(SERIES)? {
         match (number, value) {
             (4, Value::Bytes(symbol)) => {
                 request.symbols.places.push(Span::before(reader.position(), symbol));
@@ -61,13 +61,6 @@ pub(super) fn read(request: &mut Request, message: &[u8], hasher: &impl BuildHas
     }
     hash_labels(request, message, hasher);
     Ok(())
-}
-
-fn next_field<'a>(reader: &mut Reader<'a>) -> Result<Option<(u32, Value<'a>)>, Error> {
-    match reader.bytes_tagged(SERIES)? {
-        Some(series) => Ok(Some((5, Value::Bytes(series)))),
-        None => reader.field(),
-    }
 }
 
 /// The first symbol must be empty, so that a reference of 0 stands for nothing.

@@ -69,6 +69,14 @@ impl<'a> Reader<'a> {
         Ok(Some((number, value)))
     }
 
+    /// The next field, which most likely has this tag of one byte and for bytes.
+    pub(super) fn field_tagged(&mut self, tag: u8) -> Result<Option<(u32, Value<'a>)>, Error> {
+        match self.bytes_tagged(tag)? {
+            Some(bytes) => Ok(Some((u32::from(tag >> 3), Value::Bytes(bytes)))),
+            None => self.field(),
+        }
+    }
+
     /// The payload of the next field if that has this tag, which must be one of a byte and for bytes.
     #[inline]
     pub(super) fn bytes_tagged(&mut self, tag: u8) -> Result<Option<&'a [u8]>, Error> {

@@ -1,7 +1,7 @@
 # The one door to every command: CI and people use the same. CI calls `make test` and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-deps check fmt fmt-check lint doc unit loom bench rules clean
+.PHONY: help run test test-slow test-deps check fmt fmt-check lint doc unit loom fuzz bench rules clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ unit: ## All tests, without installing or checking anything first (logs: target/
 loom: ## Explore the interleavings of threads that count and the owner that closes slots
 	RUSTFLAGS='--cfg slod_loom' cargo test --release --lib --target-dir target/loom -- window::model
 
+fuzz: ## Try bodies that nobody would write, FUZZ_SECONDS (60) per fuzzer (needs nightly and cargo-fuzz)
+	scripts/fuzz
+
 bench: ## Run the benchmarks
 	cargo bench
 
@@ -47,3 +50,4 @@ rules: ## Write config/rules/slod.rules.yml anew
 
 clean: ## Remove everything that was built
 	cargo clean
+	cargo clean --manifest-path fuzz/Cargo.toml

@@ -1,9 +1,10 @@
 //! What tests are made of: the whole core without IO, an oracle that keeps every sample, and a runner for
-//! readable scenarios.
+//! readable scenarios; and what fuzzers try.
 //!
 //! The oracle shares no arithmetic with what it judges: it recounts from all samples at every question.
 
 mod fleet;
+pub mod fuzz;
 mod notation;
 mod oracle;
 mod script;

@@ -10,6 +10,7 @@ mod allocations;
 mod clock;
 mod daemon;
 mod e2e;
+mod fuzz;
 mod ingest;
 mod oracle;
 mod rules;

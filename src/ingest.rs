@@ -17,7 +17,9 @@
 //! Sketch for 2,000 samples a request, 270 bytes of labels each: snappy 31 ns, walk 15, hash 12, lookup 10,
 //! counter and routes 20, window 6: below 100 ns a sample.
 
+mod counting;
 pub mod ha;
+mod outcome;
 mod routes;
 mod series;
 mod strangers;
@@ -26,16 +28,16 @@ mod table;
 use std::{sync::Arc, time::Duration};
 
 use crossbeam_queue::ArrayQueue;
-use parking_lot::MutexGuard;
 use prometheus::IntCounter;
 
 use ha::{Elections, Verdict};
+use outcome::{OUTCOMES, Outcome, Tally};
 use routes::RouteBook;
-use series::Circumstances;
-use table::{Chunk, Held, Known, SeriesTable};
+use series::Moment;
+use table::{Known, SeriesTable};
 
 use crate::{
-    counter::{Baseline, Growth, Observation, Rejection},
+    histogram::HistogramError,
     labels::LabelsError,
     matching::Instances,
     prompb::{self, Request, SeriesView, Version},
@@ -107,15 +109,15 @@ pub struct WriteStats {
 }
 
 /// Why a request, or a part of it, was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WriteError {
     /// The body cannot be read; nothing of it counted. Repeating it is vain.
     #[error(transparent)]
     Malformed(#[from] prompb::Error),
     /// Some series or samples are not acceptable; all others counted. Repeating it is vain.
-    #[error("{refused} of {} samples refused, the others are counted; the first: {first}", refused + written.samples)]
+    #[error("{refused} of {} samples refused, the others are counted; the first: {first}", refused + written.samples + written.histograms)]
     Refused {
-        /// Samples refused.
+        /// Samples refused, native histograms among them.
         refused: usize,
         /// What was accepted.
         written: WriteStats,
@@ -133,7 +135,7 @@ pub enum WriteError {
 }
 
 /// Why a series or a sample was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// Labels that are not in the request.
     #[error(transparent)]
@@ -169,6 +171,14 @@ pub enum Refusal {
     /// As many series as may be are followed.
     #[error("{0} series are followed, which is the limit (limits.series_max)")]
     TooManySeries(usize),
+    /// A native histogram that is none.
+    #[error("series {series}: {error}")]
+    Histogram {
+        /// Its series.
+        series: String,
+        /// What is wrong.
+        error: HistogramError,
+    },
     /// Ahead of the clock.
     #[error("sample at {at} of series {series} is more than {ahead_max_seconds} s ahead of the clock")]
     Future {
@@ -180,61 +190,6 @@ pub enum Refusal {
         ahead_max_seconds: u64,
     },
 }
-
-/// What became of a sample: the label `outcome` of `slod_ingest_samples_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Increment,
-    Reset,
-    Restart,
-    Started,
-    Born,
-    Skew,
-    Baseline,
-    Zero,
-    Gap,
-    Sample,
-    StaleMarker,
-    Duplicate,
-    Conflict,
-    OutOfOrder,
-    NotFinite,
-    Negative,
-    TooLarge,
-    TooOld,
-    Unselected,
-    Deduplicated,
-    Histogram,
-    Refused,
-}
-
-const OUTCOMES: [(Outcome, &str); 22] = [
-    (Outcome::Increment, "increment"),
-    (Outcome::Reset, "reset"),
-    (Outcome::Restart, "restart"),
-    (Outcome::Started, "started"),
-    (Outcome::Born, "born"),
-    (Outcome::Skew, "skew"),
-    (Outcome::Baseline, "baseline"),
-    (Outcome::Zero, "zero"),
-    (Outcome::Gap, "gap"),
-    (Outcome::Sample, "sample"),
-    (Outcome::StaleMarker, "stale_marker"),
-    (Outcome::Duplicate, "duplicate"),
-    (Outcome::Conflict, "conflict"),
-    (Outcome::OutOfOrder, "out_of_order"),
-    (Outcome::NotFinite, "not_finite"),
-    (Outcome::Negative, "negative"),
-    (Outcome::TooLarge, "too_large"),
-    (Outcome::TooOld, "too_old"),
-    (Outcome::Unselected, "unselected"),
-    (Outcome::Deduplicated, "deduplicated"),
-    (Outcome::Histogram, "histogram_ignored"),
-    (Outcome::Refused, "refused"),
-];
-
-// The longest window there can be: what is older counts in none.
-const AGE_MAX: Duration = Duration::from_secs(90 * 86_400);
 
 // As many as there are threads that serve requests, on a large machine; and the size of a request of ten
 // thousand samples, the most that known senders put into one. Larger memory is given back.
@@ -254,13 +209,6 @@ enum Election {
     Won(u32),
     /// It is, and another one counts.
     Lost,
-}
-
-/// What became of a request, as far as it is done.
-struct Tally {
-    outcomes: [u64; OUTCOMES.len()],
-    written: WriteStats,
-    first_refusal: Option<Refusal>,
 }
 
 // === impl WriteError ===
@@ -363,14 +311,7 @@ impl Ingest {
             held = self.meet_strangers(message, request, known, &mut tally, now)?;
             held.find_all(&request.series, known);
         }
-        let context = Circumstances {
-            config: &self.config,
-            instances: &self.instances,
-            routes: &self.routes,
-            now,
-            replica_epoch,
-        };
-        self.count(&held, message, request, known, &context, &mut tally);
+        self.count(&held, message, request, known, Moment { now, replica_epoch }, &mut tally);
         drop(held);
         self.finish(tally)
     }
@@ -400,73 +341,6 @@ impl Ingest {
         tally.accept(Outcome::Deduplicated, request.samples.len());
         tally.written.histograms = request.histogram_count();
         WriteStats { is_deduplicated: true, ..self.publish(&tally) }
-    }
-
-    /// Counts what has been read, series by series.
-    fn count(
-        &self,
-        held: &Held<'_>,
-        message: &[u8],
-        request: &Request,
-        known: &[Known],
-        context: &Circumstances<'_>,
-        tally: &mut Tally,
-    ) {
-        let mut batch = self.open.batch();
-        let (mut samples_at, mut histograms_at) = (0, 0);
-        let mut chunk: Option<(usize, MutexGuard<'_, Chunk>)> = None;
-        for (view, known) in request.series.iter().zip(known) {
-            let samples = &request.samples[samples_at..view.samples_end as usize];
-            let histograms = view.histograms_end as usize - histograms_at;
-            (samples_at, histograms_at) = (view.samples_end as usize, view.histograms_end as usize);
-            match known {
-                Known::Unselected => tally.accept(Outcome::Unselected, samples.len()),
-                // Its refusal has been noted when it was met.
-                Known::Stranger => tally.count(Outcome::Refused, samples.len()),
-                Known::Followed(number) => {
-                    if chunk.as_ref().is_none_or(|(n, _)| *n != number.chunk()) {
-                        // Never two at once.
-                        drop(chunk.take());
-                        chunk = Some((number.chunk(), held.chunk(*number).lock()));
-                    }
-                    let series = chunk.as_mut().and_then(|(_, chunk)| chunk[number.lane()].as_mut());
-                    let series = series.expect("BUG: a number leads to no series while the table is held");
-                    for sample in samples {
-                        match self.check_time(sample.timestamp_ms, context.now) {
-                            Ok(()) => {
-                                let observation = series.observe(context, &mut batch, sample);
-                                tally.accept(Outcome::of(observation), 1);
-                            }
-                            Err(Outcome::Refused) => {
-                                let series = || show(message, request, view);
-                                tally.refuse(|| self.ahead(sample.timestamp_ms, series()));
-                            }
-                            Err(outcome) => tally.accept(outcome, 1),
-                        }
-                    }
-                }
-            }
-            if histograms > 0 && *known != Known::Stranger {
-                tally.accept_histograms(histograms);
-            }
-        }
-    }
-
-    /// Whether a sample may count; else what becomes of it.
-    #[inline]
-    fn check_time(&self, at_ms: i64, now: Timestamp) -> Result<(), Outcome> {
-        if Timestamp(at_ms) > now + self.config.future_max {
-            Err(Outcome::Refused)
-        } else if Timestamp(at_ms) < now - AGE_MAX {
-            Err(Outcome::TooOld)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn ahead(&self, at_ms: i64, series: String) -> Refusal {
-        let ahead_max_seconds = self.config.future_max.as_secs();
-        Refusal::Future { at: Timestamp(at_ms), series, ahead_max_seconds }
     }
 
     fn publish(&self, tally: &Tally) -> WriteStats {
@@ -518,63 +392,6 @@ fn show_pairs(pairs: &[prompb::RawLabel<'_>]) -> String {
     match shown.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((at, _)) => format!("{}…", &shown[..at]),
         None => shown,
-    }
-}
-
-// === impl Tally ===
-
-impl Tally {
-    fn new(exemplars: usize) -> Self {
-        let written = WriteStats { exemplars, ..WriteStats::default() };
-        Self { outcomes: [0; OUTCOMES.len()], written, first_refusal: None }
-    }
-
-    /// Counts samples that were accepted, whatever they came to.
-    #[inline]
-    fn accept(&mut self, outcome: Outcome, samples: usize) {
-        self.count(outcome, samples);
-        self.written.samples += samples;
-    }
-
-    fn accept_histograms(&mut self, histograms: usize) {
-        self.count(Outcome::Histogram, histograms);
-        self.written.histograms += histograms;
-    }
-
-    fn refuse(&mut self, refusal: impl FnOnce() -> Refusal) {
-        self.count(Outcome::Refused, 1);
-        self.first_refusal.get_or_insert_with(refusal);
-    }
-
-    #[inline]
-    fn count(&mut self, outcome: Outcome, samples: usize) {
-        self.outcomes[outcome as usize] += samples as u64;
-    }
-}
-
-// === impl Outcome ===
-
-impl Outcome {
-    fn of(observation: Observation) -> Self {
-        match observation {
-            Observation::Increment { kind: Growth::Difference, .. } => Self::Increment,
-            Observation::Increment { kind: Growth::Reset, .. } => Self::Reset,
-            Observation::Increment { kind: Growth::Restart, .. } => Self::Restart,
-            Observation::Increment { kind: Growth::Started, .. } => Self::Started,
-            Observation::Increment { kind: Growth::Born, .. } => Self::Born,
-            Observation::Increment { kind: Growth::Skew, .. } => Self::Skew,
-            Observation::Baseline(Baseline::First) => Self::Baseline,
-            Observation::Baseline(Baseline::Zero) => Self::Zero,
-            Observation::Baseline(Baseline::Gap) => Self::Gap,
-            Observation::Sample => Self::Sample,
-            Observation::Stale => Self::StaleMarker,
-            Observation::Rejected(Rejection::Duplicate) => Self::Duplicate,
-            Observation::Rejected(Rejection::Conflict) => Self::Conflict,
-            Observation::Rejected(Rejection::OutOfOrder) => Self::OutOfOrder,
-            Observation::Rejected(Rejection::NotFinite) => Self::NotFinite,
-            Observation::Rejected(Rejection::Negative) => Self::Negative,
-            Observation::Rejected(Rejection::TooLarge) => Self::TooLarge,
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::Config;
 use crate::{
     labels::{LabelSet, Labels, LabelsRef},
     matching::{Instance, Instances, Match, Role, TermId, Worth},
@@ -27,6 +28,8 @@ pub(super) struct Routes {
     routes: Vec<Route>,
     /// Whether any of them reads the series as a counter; otherwise it is a gauge.
     is_counter: bool,
+    /// Whether any of them reads native histograms.
+    is_of_histogram: bool,
 }
 
 /// What a series counts for in one SLO instance.
@@ -52,12 +55,11 @@ pub(super) struct Refused {
 /// A sample on its way in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
-    pub(super) at: Timestamp,
-    pub(super) value: f64,
+    at: Timestamp,
     /// The time of its arrival.
-    pub(super) now: Timestamp,
+    now: Timestamp,
     /// It arrived much later than its time.
-    pub(super) is_late: bool,
+    is_late: bool,
 }
 
 /// The routes of all series, by what makes them the same.
@@ -91,23 +93,43 @@ const SEPARATOR: u8 = 0xff;
 // Prometheus' lookback: a target silent for longer may have been away, and its series are not new.
 const SCRAPE_GAP_MAX: Duration = Duration::from_secs(300);
 
+// === impl Arrival ===
+
+impl Arrival {
+    #[inline]
+    pub(super) fn new(at: Timestamp, now: Timestamp, config: &Config) -> Self {
+        Self { at, now, is_late: at < now - config.late_after }
+    }
+}
+
 // === impl Routes ===
 
 impl Routes {
     fn new(routes: Vec<Route>) -> Self {
         let is_counter = routes.iter().any(|route| route.worth.growth != Counts::ZERO);
-        Self { routes, is_counter }
+        let is_of_histogram = routes.iter().any(|route| route.worth.is_of_histogram());
+        Self { routes, is_counter, is_of_histogram }
     }
 
     pub(super) fn is_counter(&self) -> bool {
         self.is_counter
     }
 
-    /// Counts growth since a time.
+    pub(super) fn is_of_histogram(&self) -> bool {
+        self.is_of_histogram
+    }
+
+    /// Counts the events since a time, which are to be told for each worth.
     #[inline]
-    pub(super) fn count(&self, batch: &mut Batch<'_>, growth: (Timestamp, f64), arrival: Arrival) {
+    pub(super) fn count(
+        &self,
+        batch: &mut Batch<'_>,
+        arrival: Arrival,
+        from: Timestamp,
+        events: impl Fn(&Worth) -> Counts,
+    ) {
         for route in &self.routes {
-            route.count(batch, growth, arrival);
+            route.count(batch, arrival, from, events(&route.worth));
         }
     }
 
@@ -133,7 +155,7 @@ impl Routes {
 
 impl Route {
     #[inline]
-    fn count(&self, batch: &mut Batch<'_>, (from, growth): (Timestamp, f64), arrival: Arrival) {
+    fn count(&self, batch: &mut Batch<'_>, arrival: Arrival, from: Timestamp, events: Counts) {
         let (sli, at) = (self.instance.sli, arrival.at);
         if arrival.is_late {
             self.instance.note_late_arrival(arrival.now);
@@ -144,7 +166,6 @@ impl Route {
         if let Some(unseen_since) = self.instance.note_sample(at) {
             batch.note_unseen(sli, unseen_since.0, at.0);
         }
-        let events = self.worth.events(growth, arrival.value);
         if events != Counts::ZERO {
             self.instance.add(batch, from, at, events);
         }
@@ -161,7 +182,7 @@ impl RouteBook {
         terms: &[TermId],
         labels: LabelsRef<'_>,
         instances: &Instances,
-    ) -> Option<(Arc<Routes>, Option<Box<Refused>>)> {
+    ) -> Option<(Arc<Routes>, Option<Refused>)> {
         let key = key(terms, labels, instances);
         if let Some(routes) = self.known.lock().get(&*key) {
             return Some((Arc::clone(routes), None));
@@ -184,7 +205,7 @@ impl RouteBook {
             self.known.lock().insert(key.into(), Arc::clone(&routes));
             return Some((routes, None));
         }
-        Some((routes, Some(Box::new(Refused { matches, scraped, asked_at }))))
+        Some((routes, Some(Refused { matches, scraped, asked_at })))
     }
 
     /// The routes of a series with those of groups that had refused it, and now have room. `None` while

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    Config,
-    routes::{Arrival, Refused, RouteBook, Routes},
+    Ingest,
+    outcome::Outcome,
+    routes::{Arrival, Refused, Routes},
 };
 use crate::{
     counter::{Counter, Observation, Reading},
-    matching::Instances,
+    histogram::{Histogram, HistogramCounter, HistogramObservation, HistogramReading},
     prompb::Sample,
     time::Timestamp,
-    window::Batch,
+    window::{Batch, Counts},
 };
 
 /// A series that at least one SLO counts. Its labels are not kept: 64 bytes, a line of the cache.
@@ -19,21 +20,24 @@ use crate::{
 pub(super) struct Series {
     counter: Counter,
     routes: Arc<Routes>,
-    refused: Option<Box<Refused>>,
+    extra: Option<Box<Extra>>,
     last_arrival: Timestamp,
     /// In which election won the replica that sent the last sample; 0 if there was none.
     replica_epoch: u32,
 }
 
-/// What observing a sample needs beside the series, the same for all samples of a request.
-#[derive(Debug)]
-pub(super) struct Circumstances<'a> {
-    pub(super) config: &'a Config,
-    pub(super) instances: &'a Instances,
-    pub(super) routes: &'a RouteBook,
-    /// The time of arrival.
+/// What few series have.
+#[derive(Debug, Default)]
+struct Extra {
+    histogram: HistogramCounter,
+    refused: Option<Refused>,
+}
+
+/// When a request arrived, and from whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
     pub(super) now: Timestamp,
-    /// Which replica sends, if one of several does.
+    /// The election that the sender won, if it is one of several replicas.
     pub(super) replica_epoch: Option<u32>,
 }
 
@@ -41,8 +45,14 @@ pub(super) struct Circumstances<'a> {
 
 impl Series {
     /// A series of which nothing has been counted yet.
-    pub(super) fn new(routes: Arc<Routes>, refused: Option<Box<Refused>>, now: Timestamp) -> Self {
-        Self { counter: Counter::default(), routes, refused, last_arrival: now, replica_epoch: 0 }
+    pub(super) fn new(routes: Arc<Routes>, refused: Option<Refused>, now: Timestamp) -> Self {
+        let extra = refused.map(|refused| Box::new(Extra { refused: Some(refused), ..Extra::default() }));
+        Self { counter: Counter::default(), routes, extra, last_arrival: now, replica_epoch: 0 }
+    }
+
+    /// Whether any SLO counts its native histograms.
+    pub(super) fn is_of_histogram(&self) -> bool {
+        self.routes.is_of_histogram()
     }
 
     /// Takes a sample, and counts what it adds. Both happen while the caller has the series for itself: a
@@ -50,36 +60,65 @@ impl Series {
     #[inline]
     pub(super) fn observe(
         &mut self,
-        context: &Circumstances<'_>,
+        ingest: &Ingest,
         batch: &mut Batch<'_>,
+        moment: Moment,
         sample: &Sample,
     ) -> Observation {
-        let (config, now, at) = (context.config, context.now, Timestamp(sample.timestamp_ms));
-        if self.refused.is_some() {
-            self.enter_groups(context);
-        }
-        self.last_arrival = now;
-        let was_live = self.counter.is_live();
+        let (config, at) = (&ingest.config, Timestamp(sample.timestamp_ms));
+        let is_handover = self.note_arrival(ingest, moment);
+        let was_live = self.is_live();
         let observation = if self.routes.is_counter() {
-            let reading = Reading {
-                at,
-                value: sample.value,
-                start: (sample.start_ms != 0).then_some(Timestamp(sample.start_ms)),
-                is_handover: self.note_replica(context.replica_epoch),
-                max_gap: config.max_gap,
-            };
+            let start = (sample.start_ms != 0).then_some(Timestamp(sample.start_ms));
+            let reading = Reading { at, value: sample.value, start, is_handover, max_gap: config.max_gap };
             self.counter.observe(reading, || self.routes.born_after(at, config.warm_up))
         } else {
             self.counter.observe_gauge(at, sample.value)
         };
-        let arrival = Arrival { at, value: sample.value, now, is_late: at < now - config.late_after };
+        let arrival = Arrival::new(at, moment.now, config);
         match observation {
-            Observation::Increment { from, value, .. } => self.routes.count(batch, (from, value), arrival),
-            Observation::Baseline(_) | Observation::Sample => self.routes.count(batch, (at, 0.0), arrival),
+            Observation::Increment { from, value, .. } => {
+                self.routes.count(batch, arrival, from, |worth| worth.events(value, sample.value));
+            }
+            Observation::Baseline(_) | Observation::Sample => {
+                self.routes.count(batch, arrival, at, |worth| worth.events(0.0, sample.value));
+            }
             Observation::Stale | Observation::Rejected(_) => (),
         }
-        self.routes.note_liveness(was_live, self.counter.is_live());
+        self.routes.note_liveness(was_live, self.is_live());
         observation
+    }
+
+    /// Takes a native histogram, as [`observe`](Self::observe) takes a sample.
+    pub(super) fn observe_histogram(
+        &mut self,
+        ingest: &Ingest,
+        batch: &mut Batch<'_>,
+        moment: Moment,
+        histogram: Histogram,
+    ) -> Outcome {
+        let (config, at) = (&ingest.config, histogram.at());
+        let is_handover = self.note_arrival(ingest, moment);
+        let was_live = self.is_live();
+        let reading = HistogramReading { histogram, is_handover, max_gap: config.max_gap };
+        let routes = &self.routes;
+        let observation = self
+            .extra
+            .get_or_insert_default()
+            .histogram
+            .observe(reading, || routes.born_after(at, config.warm_up));
+        let arrival = Arrival::new(at, moment.now, config);
+        match &observation {
+            HistogramObservation::Increment { from, growth, .. } => {
+                self.routes.count(batch, arrival, *from, |worth| worth.histogram_events(growth));
+            }
+            HistogramObservation::Baseline(_) => self.routes.count(batch, arrival, at, |_| Counts::ZERO),
+            HistogramObservation::Stale | HistogramObservation::Gauge | HistogramObservation::Rejected(_) => {
+                ()
+            }
+        }
+        self.routes.note_liveness(was_live, self.is_live());
+        (&observation).into()
     }
 
     /// Whether nothing of it has arrived since `oldest`.
@@ -89,22 +128,36 @@ impl Series {
 
     /// To be called before it is forgotten.
     pub(super) fn end(&self) {
-        self.routes.note_liveness(self.counter.is_live(), false);
+        self.routes.note_liveness(self.is_live(), false);
     }
 
-    /// Whether another replica has taken over since the last sample.
-    fn note_replica(&mut self, epoch: Option<u32>) -> bool {
-        epoch.is_some_and(|epoch| std::mem::replace(&mut self.replica_epoch, epoch) != epoch)
+    #[inline]
+    fn is_live(&self) -> bool {
+        self.counter.is_live() || self.extra.as_ref().is_some_and(|extra| extra.histogram.is_live())
+    }
+
+    /// Returns whether another replica has taken over since the last sample.
+    #[inline]
+    fn note_arrival(&mut self, ingest: &Ingest, moment: Moment) -> bool {
+        self.last_arrival = moment.now;
+        if self.extra.is_some() {
+            self.enter_groups(ingest);
+        }
+        moment.replica_epoch.is_some_and(|epoch| std::mem::replace(&mut self.replica_epoch, epoch) != epoch)
     }
 
     /// Enters groups that were refused, if others have made room since it was last asked for.
     #[cold]
-    fn enter_groups(&mut self, context: &Circumstances<'_>) {
-        let Some(refused) = &mut self.refused else { return };
-        let is_live = self.counter.is_live();
-        if let Some(routes) = context.routes.enter_groups(&self.routes, refused, context.instances, is_live) {
+    fn enter_groups(&mut self, ingest: &Ingest) {
+        let is_live = self.is_live();
+        let Some(refused) = self.extra.as_mut().and_then(|extra| extra.refused.as_mut()) else { return };
+        let entered = ingest.routes.enter_groups(&self.routes, refused, &ingest.instances, is_live);
+        let is_in_all = refused.groups() == 0;
+        if let Some(routes) = entered {
             self.routes = routes;
-            self.refused = self.refused.take().filter(|refused| refused.groups() > 0);
+        }
+        if is_in_all && let Some(extra) = &mut self.extra {
+            extra.refused = None;
         }
     }
 }

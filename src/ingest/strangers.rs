@@ -31,7 +31,7 @@ struct Followed {
     /// The hash of the label block that we make of its labels.
     canonical: u64,
     routes: Arc<Routes>,
-    refused: Option<Box<Refused>>,
+    refused: Option<Refused>,
 }
 
 /// Lists that serve for all strangers of a request.

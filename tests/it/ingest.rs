@@ -550,7 +550,7 @@ fn labels_that_are_not_there_refuse_their_series_alone() {
     let error = send_v2(&world, request).unwrap_err();
     let written = ingest::WriteStats { samples: 1, exemplars: 1, ..Default::default() };
     assert_eq!(error.written(), written);
-    let first = "2 of 3 samples refused, the others are counted; the first: \
+    let first = "3 of 4 samples refused, the others are counted; the first: \
                  series of metric \"http_requests_total\" has 3 label references; they go in pairs";
     assert_eq!(error.to_string(), first);
     assert_eq!(events(&mut world, at(2)), (0.0, 3.0));
@@ -641,4 +641,85 @@ fn more_clusters_than_allowed_are_refused() {
         error.contains("0 clusters of replicas are known, which is the limit (ha.clusters_max)"),
         "{error}"
     );
+}
+
+// --- native histograms ---
+
+/// A world with an SLO on a native histogram.
+fn latency_world() -> World {
+    let spec = r#"
+apiVersion: slod.dev/v1
+kind: ServiceLevelObjective
+metadata: {name: latency, service: api}
+spec:
+  sli: {type: latency, query: 'histogram_fraction(0, 0.5, sum(rate(request_duration_seconds[5m])))'}
+  objective: {target: 99, window: 30d}
+"#;
+    World::immediate(slos(spec), SECOND, NOW)
+}
+
+/// Delivers a histogram of schema 0: this many requests took up to half a second, and up to one.
+fn durations(world: &World, second: i64, fast: i64, slow: i64) -> Result<ingest::WriteStats, WriteError> {
+    let histogram = wire::Histogram {
+        count: Some(wire::histogram::Count::CountInt((fast + slow) as u64)),
+        sum: 1.0,
+        // (0.25, 0.5] and (0.5, 1].
+        positive_spans: vec![wire::BucketSpan { offset: -1, length: 2 }],
+        positive_deltas: vec![fast, slow - fast],
+        timestamp: at(second).0,
+        ..Default::default()
+    };
+    world.send_body(&histogram_body("request_duration_seconds", vec![histogram]), at(second))
+}
+
+fn histogram_body(metric: &str, histograms: Vec<wire::Histogram>) -> Vec<u8> {
+    let pairs = [("__name__", metric), ("instance", "a"), ("job", "api")];
+    let labels = pairs.map(|(name, value)| wire::Label { name: name.into(), value: value.into() }).to_vec();
+    let series = wire::TimeSeries { labels, histograms, ..Default::default() };
+    let request = wire::WriteRequest { timeseries: vec![series], metadata: Vec::new() };
+    compress(&request.encode_to_vec())
+}
+
+#[test]
+fn a_native_histogram_counts_what_it_gained() {
+    let mut world = latency_world();
+    for (second, fast, slow) in [(0, 100, 5), (15, 190, 15), (15, 190, 15), (30, 7, 1), (45, 17, 1)] {
+        let written = durations(&world, second, fast, slow).unwrap();
+        assert_eq!((written.samples, written.histograms), (0, 1));
+    }
+    // 10 of 100, 1 of 8 after a reset, 0 of 10.
+    assert_eq!(events(&mut world, at(46)), (11.0, 118.0));
+    let outcomes = ["baseline", "increment", "duplicate", "reset", "histogram_ignored"];
+    assert_eq!(outcomes.map(|outcome| world.outcome(outcome)), [1, 2, 1, 1, 0]);
+    assert_eq!(only(&mut world, at(47)).status, DataStatus::Ok);
+}
+
+#[test]
+fn a_histogram_that_contradicts_itself_is_refused_and_the_next_one_counts() {
+    let mut world = latency_world();
+    durations(&world, 0, 100, 5).unwrap();
+    let count = Some(wire::histogram::Count::CountInt(3));
+    let wrong = wire::Histogram { count, timestamp: at(15).0, ..Default::default() };
+    let error =
+        world.send_body(&histogram_body("request_duration_seconds", vec![wrong]), at(15)).unwrap_err();
+    assert_eq!(error.written(), ingest::WriteStats::default());
+    let error = error.to_string();
+    assert!(
+        error.contains("1 of 1 samples refused") && error.contains("histogram makes no sense"),
+        "{error}"
+    );
+    durations(&world, 30, 110, 5).unwrap();
+    assert_eq!(events(&mut world, at(31)), (0.0, 10.0));
+}
+
+#[test]
+fn histograms_of_no_interest_are_accepted_whatever_they_say() {
+    let mut world = world();
+    let odd = || wire::Histogram { schema: 99, timestamp: at(0).0, ..Default::default() };
+    for metric in ["other", "http_requests_total"] {
+        let written = world.send_body(&histogram_body(metric, vec![odd()]), at(0)).unwrap();
+        assert_eq!(written.histograms, 1);
+    }
+    assert_eq!((world.outcome("unselected"), world.outcome("histogram_ignored")), (1, 1));
+    assert_eq!(events(&mut world, at(1)), (0.0, 0.0));
 }

@@ -114,7 +114,6 @@ impl Series {
             }
             HistogramObservation::Baseline(_) => self.routes.count(batch, arrival, at, |_| Counts::ZERO),
             HistogramObservation::Stale | HistogramObservation::Gauge | HistogramObservation::Rejected(_) => {
-                ()
             }
         }
         self.routes.note_liveness(was_live, self.is_live());

@@ -1,10 +1,10 @@
 # The one door to every command: CI and people use the same. CI calls `make test` and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-deps check fmt fmt-check lint doc unit loom fuzz bench rules clean
+.PHONY: help run test test-slow test-deps check fmt fmt-check lint doc unit loom fuzz bench bench-peers rules clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start slod with a simulated shop and a live view of its SLOs (Ctrl-C ends it)
 	cargo run --release --quiet -- demo
@@ -15,7 +15,7 @@ test-slow: loom ## What a release needs beyond `make test`: properties with 10,0
 	PROPTEST_CASES=10000 cargo test --release --quiet --lib
 	PROPTEST_CASES=10000 cargo test --release --quiet --test it -- accuracy oracle
 
-test-deps: ## Install what the tests drive: Debian packages prometheus and prometheus-alertmanager
+test-deps: ## Install what the tests drive: Prometheus, Alertmanager and VictoriaMetrics from Debian
 	scripts/install-test-deps
 
 check: fmt-check lint doc ## Format, lints and documentation, without running anything
@@ -43,6 +43,9 @@ fuzz: ## Try bodies that nobody would write, FUZZ_SECONDS (60) per fuzzer (needs
 
 bench: ## Run the benchmarks
 	cargo bench
+
+bench-peers: test-deps ## Measure slod beside Prometheus, VictoriaMetrics and vmagent (some 5 minutes; ARGS=--help)
+	cargo bench --quiet --bench peers -- $(ARGS)
 
 rules: ## Write config/rules/slod.rules.yml anew
 	cargo run --quiet -- rules > target/slod.rules.yml

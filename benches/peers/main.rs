@@ -192,13 +192,19 @@ fn run(scenario: Scenario) -> Measured {
 }
 
 fn print_table(rows: &[(Scenario, Measured)]) {
-    let of_slod = rows.iter().find(|(scenario, _)| scenario.peer == Peer::Slod).map(|(_, measured)| measured);
+    // Cold beside cold.
+    let of_slod = |is_cold: bool| {
+        let of_slod = |(scenario, _): &&(Scenario, Measured)| {
+            scenario.peer == Peer::Slod && scenario.is_cold == is_cold
+        };
+        rows.iter().find(of_slod).map(|(_, measured)| measured.per_cpu_second())
+    };
     println!(
         "| scenario | samples/s | samples per CPU s | slod does | p50 | p99 | max | peak RSS | client CPU | event time |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for (scenario, measured) in rows {
-        let times = of_slod.map_or(1.0, |slod| slod.per_cpu_second() / measured.per_cpu_second());
+        let times = of_slod(scenario.is_cold).unwrap_or(f64::NAN) / measured.per_cpu_second();
         println!(
             "| {} | {:.0}k | {:.0}k | {times:.2}× | {:.2} ms | {:.2} ms | {:.1} ms | {} MiB | {:.0} % | {:+.1}…{:+.1} s |",
             scenario.name,

@@ -15,5 +15,6 @@ mod ingest;
 mod oracle;
 mod rules;
 mod scripts;
+mod senders;
 mod support;
 mod tidy;

@@ -145,12 +145,15 @@ fn scenarios(args: &Args) -> Vec<Scenario> {
     if let Some(peer) = args.peer {
         return vec![named("as given", peer, shape, args.cold)];
     }
+    let v2 = Shape { protocol: Protocol::V2, ..shape };
     let all = [
         named("slod", Peer::Slod, shape, false),
         named("slod, 500 samples a request", Peer::Slod, Shape { samples_per_request: 500, ..shape }, false),
         named("slod, 1M series", Peer::Slod, Shape { series: 1_000_000, ..shape }, false),
         named("slod, all unselected", Peer::Slod, Shape { unselected: 100, ..shape }, false),
+        named("slod, v2", Peer::Slod, v2, false),
         named("slod, cold", Peer::Slod, shape, true),
+        named("slod, v2, cold", Peer::Slod, v2, true),
         named("Prometheus", Peer::Prometheus, shape, false),
         named("Prometheus, cold", Peer::Prometheus, shape, true),
         named("VictoriaMetrics", Peer::VictoriaMetrics, shape, false),
@@ -231,7 +234,8 @@ fn print_table(rows: &[(Scenario, Measured)]) {
 impl Run {
     /// Sends so many scrapes, at times as if the receiver took `speed` samples a second.
     fn pass(&mut self, scrapes: usize, speed: f64) -> Measured {
-        let interval = Duration::from_secs_f64(self.scenario.shape.series as f64 / speed);
+        // Timestamps are in milliseconds, and no two samples of a series share theirs.
+        let interval = Duration::from_secs_f64((self.scenario.shape.series as f64 / speed).max(1e-3));
         let samples = (scrapes * self.scenario.shape.series) as f64;
         let start = wall() + Duration::from_secs_f64(samples * self.encoding_speed + LEAD);
         let scrapes =
@@ -263,12 +267,8 @@ impl Run {
     fn finish(&mut self, pass: impl FnOnce(&mut Self) -> Measured) -> Measured {
         let mut measured = pass(self);
         let samples = (self.scrapes * self.scenario.shape.series) as f64;
-        assert_eq!(
-            self.subject.samples(),
-            samples,
-            "not every sample arrived: {}",
-            self.subject.process.log()
-        );
+        let taken = self.subject.samples();
+        assert_eq!(taken, samples, "not every sample was taken:\n{}", self.subject.outcomes());
         if self.subject.peer == Peer::Slod {
             let (earliest, latest) = measured.event_time;
             if earliest < LIVE.0 || latest > LIVE.1 {

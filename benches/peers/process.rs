@@ -14,10 +14,7 @@ use slod::time::Timestamp;
 
 /// A running program; killed when dropped.
 #[derive(Debug)]
-pub(crate) struct Process {
-    child: Child,
-    log: std::path::PathBuf,
-}
+pub(crate) struct Process(Child);
 
 /// Ticks a second in `/proc/<pid>/stat`: the same on every Linux, whatever the kernel counts in.
 const USER_HZ: f64 = 100.0;
@@ -36,32 +33,28 @@ impl Process {
             let program = command.get_program().display();
             panic!("cannot start {program}: {error}; `make test-deps` installs what is measured")
         });
-        Self { child, log: log.to_owned() }
+        Self(child)
     }
 
     /// Processor time used so far.
     pub(crate) fn cpu(&self) -> Duration {
-        cpu_of(&self.child.id().to_string())
+        cpu_of(&self.0.id().to_string())
     }
 
     /// The most memory it had at once, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
         let kib = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB");
         kib * 1_024
-    }
-
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         // Fails only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -75,6 +75,13 @@ impl Subject {
         }
     }
 
+    /// What slod says of samples, to tell what went wrong.
+    pub(crate) fn outcomes(&self) -> String {
+        let page = page(self.address, "/metrics").unwrap_or_default();
+        let lines = page.lines().filter(|line| line.starts_with("slod_ingest_") && !line.ends_with(" 0"));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// Whether slod has evaluated past a time.
     pub(crate) fn has_evaluated(&self, seconds: f64) -> bool {
         self.sum("slod_evaluated_to_timestamp_seconds") > seconds

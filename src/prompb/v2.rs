@@ -205,7 +205,7 @@ impl Symbols {
         // Each takes a byte at least.
         self.check_references(packed.len(), &reader)?;
         while !reader.is_at_end() {
-            self.references.push(reader.varint()? as u32);
+            self.references.push(reader.uint32()?);
         }
         Ok(())
     }

@@ -114,8 +114,23 @@ impl<'a> Reader<'a> {
         Error::Malformed { what, at: self.at, of: self.message.len() }
     }
 
+    /// A number of 32 bits, which mostly takes one byte or two. More bits are dropped, as proto3 has it.
     #[inline]
-    pub(super) fn varint(&mut self) -> Result<u64, Error> {
+    pub(super) fn uint32(&mut self) -> Result<u32, Error> {
+        match self.message[self.at..] {
+            [byte, ..] if byte < 0x80 => {
+                self.at += 1;
+                Ok(u32::from(byte))
+            }
+            [low, high, ..] if high < 0x80 => {
+                self.at += 2;
+                Ok(u32::from(low & 0x7f) | u32::from(high) << 7)
+            }
+            _ => self.long_varint().map(|value| value as u32),
+        }
+    }
+
+    fn varint(&mut self) -> Result<u64, Error> {
         match self.message.get(self.at) {
             Some(&byte) if byte < 0x80 => {
                 self.at += 1;
@@ -126,30 +141,23 @@ impl<'a> Reader<'a> {
     }
 
     fn long_varint(&mut self) -> Result<u64, Error> {
-        let word = self.word();
-        let ends = !word & CONTINUES;
+        let rest = self.message.len() - self.at;
+        let word = match (self.message[self.at..].first_chunk(), self.message.last_chunk()) {
+            (Some(bytes), _) => u64::from_le_bytes(*bytes),
+            // Samples end with their timestamp.
+            (None, Some(bytes)) if rest > 0 => u64::from_le_bytes(*bytes) >> (8 * (8 - rest)),
+            _ => return self.varint_by_bytes(),
+        };
         // The last byte is the first without the bit that says that another follows.
-        let bytes = ends.trailing_zeros() as usize / 8 + 1;
-        if ends == 0 || bytes > self.message.len() - self.at {
+        let bytes = ((!word & CONTINUES).trailing_zeros() / 8 + 1) as usize;
+        if bytes > rest.min(8) {
             return self.varint_by_bytes();
         }
         self.at += bytes;
         Ok(joined_groups(word & (u64::MAX >> (64 - 8 * bytes))))
     }
 
-    /// The next eight bytes; fewer at the end of the message, with zeros after them. None of messages that
-    /// are shorter than that.
-    #[inline]
-    fn word(&self) -> u64 {
-        let rest = self.message.len() - self.at;
-        match (self.message[self.at..].first_chunk(), self.message.last_chunk()) {
-            (Some(bytes), _) => u64::from_le_bytes(*bytes),
-            (None, Some(bytes)) if rest > 0 => u64::from_le_bytes(*bytes) >> (64 - 8 * rest),
-            _ => CONTINUES,
-        }
-    }
-
-    /// The longest varints, those of the shortest messages, and those without an end.
+    /// The longest varints, those in the shortest messages, and those without an end.
     #[cold]
     fn varint_by_bytes(&mut self) -> Result<u64, Error> {
         let mut value = 0u64;
@@ -205,6 +213,28 @@ mod tests {
                 prop_assert_eq!(reader.varint(), Ok(value));
             }
             prop_assert_eq!(reader.at, message.len());
+        }
+
+        #[test]
+        fn numbers_of_32_bits_are_read_so_too(values in proptest::collection::vec(any_varint(), 1..20)) {
+            let mut message = Vec::new();
+            values.iter().for_each(|value| prost::encoding::encode_varint(*value, &mut message));
+            let mut reader = Reader::new(&message);
+            for value in values {
+                prop_assert_eq!(reader.uint32(), Ok(value as u32));
+            }
+            prop_assert!(reader.is_at_end());
+        }
+
+        #[test]
+        fn a_varint_without_its_last_byte_is_no_number(value in any_varint(), before in 0..12_usize) {
+            let mut message = vec![0; before];
+            prost::encoding::encode_varint(value | 0x80, &mut message);
+            message.pop();
+            let mut reader = Reader { message: &message, at: before };
+            prop_assert!(reader.varint().is_err());
+            reader.at = before;
+            prop_assert!(reader.uint32().is_err());
         }
     }
 }

@@ -130,6 +130,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, Error> {
         match self.message.get(self.at) {
             Some(&byte) if byte < 0x80 => {

@@ -53,12 +53,17 @@ struct Sender {
 // === impl Sender ===
 
 impl Sender {
-    /// A sender whose series are all known, and in the windows for some seconds.
-    fn new(shape: Shape) -> Self {
+    /// A sender of whose series nothing is known.
+    fn unknown(shape: Shape) -> Self {
         let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
         let world = World::new(slos(&load::specs()), engine, ingest::Config::default(), NOW);
         let version = if shape.protocol == Protocol::V1 { Version::V1 } else { Version::V2 };
-        let mut sender = Self { load: Load::new(shape), version, world: RefCell::new(world), scrape: 0 };
+        Self { load: Load::new(shape), version, world: RefCell::new(world), scrape: 0 }
+    }
+
+    /// A sender whose series are all known, and in the windows for some seconds.
+    fn new(shape: Shape) -> Self {
+        let mut sender = Self::unknown(shape);
         for _ in 0..5 {
             let scrape = sender.next_scrape();
             sender.send(&scrape);
@@ -117,6 +122,25 @@ fn requests(c: &mut Criterion) {
     group.finish();
 }
 
+/// The first scrape: every series is met for the first time.
+fn strangers(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ingest/strangers");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(USUAL.series as u64));
+    for (protocol, name) in [(Protocol::V1, "v1"), (Protocol::V2, "v2")] {
+        let shape = Shape { protocol, ..USUAL };
+        let setup = || {
+            let mut sender = Sender::unknown(shape);
+            let scrape = sender.next_scrape();
+            (sender, scrape)
+        };
+        group.bench_function(name, |b| {
+            b.iter_batched_ref(setup, |(sender, scrape)| sender.send(scrape), BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
 fn stages(c: &mut Criterion) {
     let scrapes = Scrapes { first: 0, count: 1, start: NOW, interval: SECOND };
     let request = Load::new(USUAL).requests(0, "bench", scrapes).remove(0);
@@ -141,5 +165,5 @@ fn stages(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, requests, stages);
+criterion_group!(benches, requests, strangers, stages);
 criterion_main!(benches);

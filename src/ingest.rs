@@ -25,7 +25,7 @@ mod series;
 mod strangers;
 mod table;
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use crossbeam_queue::ArrayQueue;
 use prometheus::IntCounter;
@@ -93,6 +93,8 @@ struct Scratch {
     message: Vec<u8>,
     request: Request,
     known: Vec<Known>,
+    /// The request before had some: new series come in numbers.
+    expects_strangers: bool,
 }
 
 /// What of a request was accepted.
@@ -291,9 +293,13 @@ impl Ingest {
         body: &[u8],
         now: Timestamp,
     ) -> Result<WriteStats, WriteError> {
-        let Scratch { message, request, known } = scratch;
+        let Scratch { message, request, known, expects_strangers } = scratch;
         prompb::decompress(body, self.config.decoded_bytes_max, message)?;
-        request.read_guessing(version, message, &self.table.hasher)?;
+        if mem::take(expects_strangers) {
+            request.read(version, message, &self.table.hasher)?;
+        } else {
+            request.read_guessing(version, message, &self.table.hasher)?;
+        }
         let replica_epoch = match self.election(message, request, now)? {
             Election::None => None,
             Election::Won(epoch) => Some(epoch),
@@ -307,6 +313,7 @@ impl Ingest {
             has_strangers = held.find_all(&request.series, known);
         }
         if has_strangers {
+            *expects_strangers = true;
             drop(held);
             held = self.meet_strangers(message, request, known, &mut tally, now)?;
             held.find_all(&request.series, known);
@@ -380,7 +387,7 @@ const SHOWN_CHARS_MAX: usize = 200;
 fn show(message: &[u8], request: &Request, view: &SeriesView) -> String {
     let mut pairs = Vec::new();
     match request.labels(message, view, &mut pairs) {
-        Ok(()) => show_pairs(&pairs),
+        Ok(_) => show_pairs(&pairs),
         Err(error) => format!("({error})"),
     }
 }

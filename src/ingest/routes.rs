@@ -4,7 +4,6 @@
 //! them so. And the scrapes of a target tell whether a new series of it was born since the last one.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -12,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::HashMap;
 use parking_lot::Mutex;
 
 use super::Config;
@@ -176,15 +176,16 @@ impl Route {
 
 impl RouteBook {
     /// The routes of a series that these terms select, and the groups that were not opened for it because
-    /// their SLO has too many. `None` if its shares cancel out.
+    /// their SLO has too many. `None` if its shares cancel out. `key` is memory to use.
     pub(super) fn routes_of(
         &self,
         terms: &[TermId],
         labels: LabelsRef<'_>,
         instances: &Instances,
+        key: &mut Vec<u8>,
     ) -> Option<(Arc<Routes>, Option<Refused>)> {
-        let key = key(terms, labels, instances);
-        if let Some(routes) = self.known.lock().get(&*key) {
+        write_key(terms, labels, instances, key);
+        if let Some(routes) = self.known.lock().get(&**key) {
             return Some((Arc::clone(routes), None));
         }
         let asked_at = instances.closed();
@@ -202,7 +203,7 @@ impl RouteBook {
         }
         let routes = Arc::new(Routes::new(routes));
         if matches.is_empty() {
-            self.known.lock().insert(key.into(), Arc::clone(&routes));
+            self.known.lock().insert(key.as_slice().into(), Arc::clone(&routes));
             return Some((routes, None));
         }
         Some((routes, Some(Refused { matches, scraped, asked_at })))
@@ -253,18 +254,17 @@ impl RouteBook {
 
 /// Series with the same key have the same routes: the same terms select them, and they agree in the
 /// labels that make their groups and their target.
-fn key(terms: &[TermId], labels: LabelsRef<'_>, instances: &Instances) -> Vec<u8> {
-    let mut key = Vec::with_capacity(256);
+fn write_key(terms: &[TermId], labels: LabelsRef<'_>, instances: &Instances, key: &mut Vec<u8>) {
+    key.clear();
     let push_value = |key: &mut Vec<u8>, name: &str| {
         key.extend_from_slice(labels.get(name).as_bytes());
         key.push(SEPARATOR);
     };
-    TARGET_LABELS.iter().for_each(|name| push_value(&mut key, name));
+    TARGET_LABELS.iter().for_each(|name| push_value(key, name));
     for term in terms {
         key.extend_from_slice(&term.0.to_le_bytes());
-        instances.plan().group_by(*term).iter().for_each(|name| push_value(&mut key, name));
+        instances.plan().group_by(*term).iter().for_each(|name| push_value(key, name));
     }
-    key
 }
 
 // === impl Refused ===

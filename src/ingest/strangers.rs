@@ -1,8 +1,8 @@
 //! Series met for the first time: their labels are read, and the SLOs found that they count for.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use foldhash::{HashSet, HashSetExt};
 
 use super::{
     BLOCKS_PER_SERIES, Ingest, Refusal, Tally, WriteError,
@@ -14,11 +14,20 @@ use super::{
 use crate::{
     labels::{LabelSet, LabelsRef, METRIC_NAME},
     matching::TermId,
-    prompb::{self, RawLabel, Request, SeriesView, hash_labels},
+    prompb::{self, RawLabel, Request, hash_labels},
     time::Timestamp,
 };
 
-/// A label block that is not known yet, and what is to be remembered of it.
+/// A label block that is not known yet.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    hash: u64,
+    bytes: usize,
+    /// Whether it is the one that we would make of its labels.
+    is_canonical: bool,
+}
+
+/// What is to be remembered of a label block.
 #[derive(Debug)]
 struct Acquaintance {
     hash: u64,
@@ -38,6 +47,7 @@ struct Followed {
 #[derive(Debug, Default)]
 struct Lists {
     terms: Vec<TermId>,
+    key: Vec<u8>,
     block: Vec<u8>,
 }
 
@@ -57,14 +67,17 @@ impl Ingest {
         tally: &mut Tally,
         now: Timestamp,
     ) -> Result<Held<'t>, WriteError> {
-        let (mut seen, mut acquaintances) = (HashSet::<u64, RandomState>::default(), Vec::new());
+        let (mut seen, mut acquaintances) = (HashSet::<u64>::new(), Vec::new());
         let (mut pairs, mut lists) = (Vec::new(), Lists::default());
         for (view, known) in request.series.iter().zip(known) {
             if *known != Known::Stranger || !seen.insert(view.hash) {
                 continue;
             }
             let met = match request.labels(message, view, &mut pairs) {
-                Ok(()) => self.meet(request.label_bytes(view), &pairs, view, &mut lists),
+                Ok(is_canonical) => {
+                    let block = Block { hash: view.hash, bytes: request.label_bytes(view), is_canonical };
+                    self.meet(block, &pairs, &mut lists)
+                }
                 Err(prompb::Error::References(bad)) => Err(Refusal::References(bad)),
                 Err(error) => return Err(error.into()),
             };
@@ -76,14 +89,9 @@ impl Ingest {
         Ok(self.remember(acquaintances, tally, now))
     }
 
-    fn meet(
-        &self,
-        bytes: usize,
-        pairs: &[RawLabel<'_>],
-        view: &SeriesView,
-        lists: &mut Lists,
-    ) -> Result<Acquaintance, Refusal> {
-        let mut text = self.read_labels(bytes, pairs)?;
+    fn meet(&self, block: Block, pairs: &[RawLabel<'_>], lists: &mut Lists) -> Result<Acquaintance, Refusal> {
+        let mut text = self.read_labels(block.bytes, pairs)?;
+        let is_canonical = block.is_canonical && text.len() == pairs.len();
         let labels = LabelsRef::new(&mut text)
             .map_err(|error| Refusal::Labels { series: show_pairs(pairs), error })?;
         if labels.get(METRIC_NAME).is_empty() {
@@ -91,16 +99,20 @@ impl Ingest {
         }
         self.instances.plan().terms(labels, &mut lists.terms);
         let routes = (!lists.terms.is_empty())
-            .then(|| self.routes.routes_of(&lists.terms, labels, &self.instances))
+            .then(|| self.routes.routes_of(&lists.terms, labels, &self.instances, &mut lists.key))
             .flatten();
         let followed = routes.map(|(routes, refused)| {
             self.telemetry
                 .groups_refused
                 .inc_by(refused.as_ref().map_or(0, |refused| refused.groups() as u64));
-            let canonical = hash_labels(&self.table.hasher, labels.iter(), &mut lists.block);
+            let canonical = if is_canonical {
+                block.hash
+            } else {
+                hash_labels(&self.table.hasher, labels.iter(), &mut lists.block)
+            };
             Followed { canonical, routes, refused }
         });
-        Ok(Acquaintance { hash: view.hash, followed })
+        Ok(Acquaintance { hash: block.hash, followed })
     }
 
     fn read_labels<'a>(

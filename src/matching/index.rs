@@ -4,7 +4,7 @@
 //! under its metric name and under one of its other equalities, the one it shares with the fewest others:
 //! a series finds it by looking up one value per label that selectors are filed under.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::TermId;
 use crate::labels::{LabelSet, LabelsRef, METRIC_NAME, Matcher, Selector};

@@ -115,7 +115,8 @@ impl Request {
         }
     }
 
-    /// Name and value of each label of a series, into `labels`.
+    /// Name and value of each label of a series, into `labels`. Returns whether its hash is that which
+    /// [`hash_labels`] gives to them.
     ///
     /// # Errors
     /// When they are not a run of labels; [`Error::References`] when they refer to symbols that are not there.
@@ -124,11 +125,14 @@ impl Request {
         message: &'a [u8],
         series: &SeriesView,
         labels: &mut Vec<RawLabel<'a>>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         labels.clear();
         match self.version {
             Version::V1 => v1::labels(self.encoded_labels(message, series), labels),
-            Version::V2 => Ok(self.symbols.labels(message, series.labels, labels)?),
+            Version::V2 => {
+                self.symbols.labels(message, series.labels, labels)?;
+                Ok(false)
+            }
         }
     }
 

@@ -57,24 +57,34 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Name and value of each label in an encoded label block.
-pub(super) fn labels<'a>(block: &'a [u8], labels: &mut Vec<RawLabel<'a>>) -> Result<(), Error> {
+/// Name and value of each label in an encoded label block. Returns whether the block is what
+/// [`encode_labels`] makes of them.
+pub(super) fn labels<'a>(block: &'a [u8], labels: &mut Vec<RawLabel<'a>>) -> Result<bool, Error> {
     let mut reader = Reader::new(block);
-    while let Some((_, value)) = reader.field()? {
+    let (mut is_canonical, mut canonical_len) = (true, 0);
+    while let Some((_, value)) = reader.field_tagged(LABEL)? {
         let Value::Bytes(label) = value else { return Err(reader.malformed("label has a wrong wire type")) };
-        labels.push(read_label(label)?);
+        let usual = read_usual_label(label);
+        let (name, value) = usual.map_or_else(|| read_label(label), Ok)?;
+        let is_next = labels.last().is_none_or(|(last, _)| *last < name);
+        is_canonical &= usual.is_some() && is_next && !value.is_empty();
+        canonical_len += field_len(field_len(name.len()) + field_len(value.len()));
+        labels.push((name, value));
     }
-    Ok(())
+    Ok(is_canonical && canonical_len == block.len())
+}
+
+/// The length of a field of so many bytes.
+fn field_len(bytes: usize) -> usize {
+    1 + encoded_len_varint(bytes as u64) + bytes
 }
 
 /// Appends labels to a label block as senders do that follow the specification: sorted, in one run.
 pub(super) fn encode_labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, block: &mut Vec<u8>) {
     for (name, value) in labels {
-        let fields = [(NAME, name), (LABEL_VALUE, value)];
-        let bytes = |text: &str| 1 + encoded_len_varint(text.len() as u64) + text.len();
         block.push(LABEL);
-        encode_varint(fields.iter().map(|(_, text)| bytes(text)).sum::<usize>() as u64, block);
-        for (tag, text) in fields {
+        encode_varint((field_len(name.len()) + field_len(value.len())) as u64, block);
+        for (tag, text) in [(NAME, name), (LABEL_VALUE, value)] {
             block.push(tag);
             encode_varint(text.len() as u64, block);
             block.extend_from_slice(text.as_bytes());
@@ -174,6 +184,13 @@ fn gather(gathered: &mut Vec<u8>, start: usize, run: &[u8]) {
     }
 }
 
+/// Reads a label if it is written as every known sender writes one.
+fn read_usual_label(message: &[u8]) -> Option<RawLabel<'_>> {
+    let mut reader = Reader::new(message);
+    let (name, value) = (reader.bytes_tagged(NAME).ok()??, reader.bytes_tagged(LABEL_VALUE).ok()??);
+    reader.is_at_end().then_some((name, value))
+}
+
 fn read_label(message: &[u8]) -> Result<RawLabel<'_>, Error> {
     let (mut name, mut label_value) = (&message[..0], &message[..0]);
     let mut reader = Reader::new(message);
@@ -218,7 +235,7 @@ fn read_unusual_sample(message: &[u8]) -> Result<Sample, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompb::{Version, generated::v1 as generated};
+    use crate::prompb::{Version, generated::v1 as generated, hash_labels};
     use foldhash::fast::FixedState;
     use proptest::prelude::*;
     use prost::Message;
@@ -282,6 +299,32 @@ mod tests {
     }
 
     proptest! {
+        /// Sorted or not, with empty values or without: what is called canonical has the hash of its labels.
+        #[test]
+        fn a_canonical_block_is_what_we_would_write(
+            labels in proptest::collection::btree_map("[a-c]{1,2}", ".{0,3}", 0..4),
+            is_turned in any::<bool>(),
+        ) {
+            let mut pairs: Vec<_> = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            if is_turned {
+                pairs.reverse();
+            }
+            let series = generated::TimeSeries {
+                labels: pairs.iter().map(|(n, v)| generated::Label { name: (*n).into(), value: (*v).into() }).collect(),
+                samples: vec![generated::Sample { value: 1.0, timestamp: 1 }],
+                ..Default::default()
+            };
+            let body = generated::WriteRequest { timeseries: vec![series], metadata: Vec::new() }.encode_to_vec();
+            let (mut request, mut found, hasher) = (Request::default(), Vec::new(), FixedState::default());
+            request.read(Version::V1, &body, &hasher).unwrap();
+            let series = request.series[0];
+            let is_canonical = request.labels(&body, &series, &mut found).unwrap();
+            let is_sorted = pairs.is_sorted() && labels.values().all(|value| !value.is_empty());
+            prop_assert_eq!(is_canonical, is_sorted);
+            let hash = hash_labels(&hasher, pairs.into_iter(), &mut Vec::new());
+            prop_assert!(!is_canonical || hash == series.hash);
+        }
+
         #[test]
         fn the_walk_reads_what_prost_reads(timeseries in proptest::collection::vec(any_series(), 0..6)) {
             let request = generated::WriteRequest { timeseries, metadata: vec![Default::default()] };

@@ -266,7 +266,7 @@ mod tests {
         let series = request.series.iter().map(|series| {
             let mut pairs = Vec::new();
             let labels = request.labels(message, series, &mut pairs).ok();
-            let labels = labels.map(|()| pairs.iter().map(|(n, v)| (text(n), text(v))).collect());
+            let labels = labels.map(|_| pairs.iter().map(|(n, v)| (text(n), text(v))).collect());
             let of_series = &request.samples[samples..series.samples_end as usize];
             let values = of_series.iter().map(|s| (s.timestamp_ms, s.value.to_bits(), s.start_ms)).collect();
             let encoded = request.histograms(message, histograms..series.histograms_end as usize);

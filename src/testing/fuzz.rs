@@ -89,7 +89,7 @@ fn walk(request: &mut Request, version: Version, message: &[u8]) -> Result<Plain
     for view in &request.series {
         let mut pairs = Vec::new();
         let labels = match request.labels(message, view, &mut pairs) {
-            Ok(()) => Some(pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()),
+            Ok(_) => Some(pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()),
             Err(Error::References(_)) => None,
             Err(error) => return Err(error),
         };

@@ -101,6 +101,8 @@ struct Run {
 }
 
 const COLD_SCRAPES: usize = 20;
+/// Between what slod and its peers take of new series, so that their times are live to slod either way.
+const COLD_SPEED: f64 = 1_000_000.0;
 /// Enough for a guess at the speed that is right within some ten percent.
 const CALIBRATION_SAMPLES: usize = 1_000_000;
 const CALIBRATION_SPEED: f64 = 500_000.0;
@@ -185,7 +187,7 @@ fn run(scenario: Scenario) -> Measured {
     let encoding_speed = CALIBRATION_SPEED.recip();
     let mut run = Run { scenario, subject, load, scrapes: 0, sent_to: Timestamp(0), encoding_speed };
     if is_cold {
-        return run.finish(|run| run.pass(COLD_SCRAPES, CALIBRATION_SPEED));
+        return run.finish(|run| run.pass(COLD_SCRAPES, COLD_SPEED));
     }
     run.pass(1, CALIBRATION_SPEED);
     let calibration = run.pass(CALIBRATION_SAMPLES.min(series * 20).div_ceil(series), CALIBRATION_SPEED);

@@ -1,7 +1,7 @@
 # The one door to every command: CI and people use the same. CI calls `make test` and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-deps check fmt fmt-check lint doc unit loom fuzz bench bench-peers rules clean
+.PHONY: help run test test-slow test-peers test-deps check fmt fmt-check lint doc unit loom fuzz bench bench-peers rules clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,10 @@ test: test-deps check unit ## Everything that CI runs: checks, tests, documentat
 test-slow: loom ## What a release needs beyond `make test`: properties with 10,000 cases each, and loom
 	PROPTEST_CASES=10000 cargo test --release --quiet --lib
 	PROPTEST_CASES=10000 cargo test --release --quiet --test it -- accuracy oracle
+
+test-peers: test-deps ## Tests with a Prometheus 3 as sender and as oracle (needs Go; builds it once, 10 minutes)
+	PROMETHEUS_3="$$(scripts/install-peers)" cargo test --quiet --test peers
+	PROMETHEUS_3="$$(scripts/install-peers)" cargo test --quiet --test it -- senders
 
 test-deps: ## Install what the tests drive: Prometheus, Alertmanager and VictoriaMetrics from Debian
 	scripts/install-test-deps
@@ -28,6 +32,7 @@ fmt-check:
 
 lint: ## Clippy on all targets; a warning is an error
 	cargo clippy --all-targets --quiet -- -D warnings
+	cargo clippy --test peers --quiet -- -D warnings
 
 doc: ## Build the documentation, private items included; a broken link is an error
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items --quiet

@@ -4,6 +4,8 @@
 //! Whatever broke, once all is well again slod has counted every request that the service served, and none
 //! twice: retries are duplicates, counters bridge what was never sent, and a backlog lands in the past. Each
 //! test is told which damage to expect, and checks that it happened.
+//!
+//! Prometheus is Debian's, or the one that `PROMETHEUS_3` names (`make test-peers`), which sends remote-write 2.0.
 
 mod exporter;
 mod proxy;
@@ -13,7 +15,7 @@ use std::{net::SocketAddr, path::Path, thread, time::Duration};
 
 use tempfile::TempDir;
 
-use crate::support::{Slod, http, seconds_since_epoch, wait_until};
+use crate::support::{Slod, seconds_since_epoch, wait_until};
 use exporter::{Exporter, SERIES, Traffic};
 use proxy::{LinkState, Proxy};
 use sender::{Route, Sender};
@@ -103,10 +105,11 @@ fn outage(start: fn(&Path, &str, Route<'_>, &[SocketAddr]) -> Sender) {
     proxy.set(LinkState::Up);
     let enough = shop.events();
     wait_until("the backlog has arrived", || {
-        assert_eq!(receiver.sum(PAGE), 0.0, "what is over pages nobody");
+        assert_eq!(receiver.slod.sum(PAGE), 0.0, "what is over pages nobody");
         receiver.events().total > enough.total
     });
-    let over = |window: &str| receiver.sum(&format!("slo_error_ratio{EVENTS_OF_ALL},window=\"{window}\""));
+    let over =
+        |window: &str| receiver.slod.sum(&format!("slo_error_ratio{EVENTS_OF_ALL},window=\"{window}\""));
     assert!(over("1m") > 0.05, "the failures are in the long window: {}", over("1m"));
     assert_eq!(over("5s"), 0.0, "the failures are in the past");
     receiver.check_all_counted(&[&shop]);
@@ -176,7 +179,7 @@ fn targets_come_and_go() {
     let is_stale = |shop: &Exporter| {
         let group =
             format!("slo_data_status{{instance=\"{}\",service=\"shop\",slo=\"by-instance\"", shop.address);
-        receiver.sum(&format!("{group},status=\"stale\"")) == 1.0
+        receiver.slod.sum(&format!("{group},status=\"stale\"")) == 1.0
     };
     wait_until("the new target counts", || receiver.events().bad > 100.0);
     b.quiesce();
@@ -218,7 +221,7 @@ fn a_pair_of_replicas_counts_once() {
     wait_until("the first one is turned away now", || receiver.requests("202") > turned_away + 1.0);
     receiver.check_all_counted(&[&shop]);
     receiver.check_samples(&[("reset", 0.0), ("baseline", SERIES), ("gap", 0.0), ("refused", 0.0)]);
-    assert_eq!(receiver.sum("slod_ha_elected_replica_changes_total{cluster=\"shops\"}"), 1.0);
+    assert_eq!(receiver.slod.sum("slod_ha_elected_replica_changes_total{cluster=\"shops\"}"), 1.0);
 }
 
 // === impl Receiver ===
@@ -264,7 +267,7 @@ impl Receiver {
         // An event counted twice would show itself with the scrapes that follow.
         let settled = seconds_since_epoch() + 1.0;
         wait_until("later scrapes are evaluated", || {
-            self.sum("slod_evaluated_to_timestamp_seconds") > settled
+            self.slod.sum("slod_evaluated_to_timestamp_seconds") > settled
         });
         assert_eq!(self.events(), expected, "{}", self.slod.log());
     }
@@ -278,26 +281,19 @@ impl Receiver {
     }
 
     fn events(&self) -> Events {
-        let of = |family: &str| self.sum(&format!("{family}{EVENTS_OF_ALL}"));
+        let of = |family: &str| self.slod.sum(&format!("{family}{EVENTS_OF_ALL}"));
         Events { bad: of("slo_bad_events_total"), total: of("slo_events_total") }
     }
 
     fn samples(&self, outcome: &str) -> f64 {
-        self.sum(&format!("slod_ingest_samples_total{{outcome=\"{outcome}\""))
+        self.slod.sum(&format!("slod_ingest_samples_total{{outcome=\"{outcome}\""))
     }
 
     fn requests(&self, code: &str) -> f64 {
-        self.sum(&format!("slod_ingest_requests_total{{code=\"{code}\""))
+        self.slod.sum(&format!("slod_ingest_requests_total{{code=\"{code}\""))
     }
 
     fn is_elected(&self, replica: &str) -> bool {
-        self.sum(&format!("slod_ha_elected_replica{{cluster=\"shops\",replica=\"{replica}\"}}")) == 1.0
-    }
-
-    /// The sum of all series whose text begins so; 0 without one.
-    fn sum(&self, prefix: &str) -> f64 {
-        let page = http(self.slod.address, "GET /metrics HTTP/1.0", &[], b"").body;
-        let values = page.lines().filter(|line| line.starts_with(prefix));
-        values.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        self.slod.sum(&format!("slod_ha_elected_replica{{cluster=\"shops\",replica=\"{replica}\"}}")) == 1.0
     }
 }

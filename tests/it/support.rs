@@ -67,6 +67,13 @@ impl Slod {
     pub fn log(&self) -> String {
         self.process.log()
     }
+
+    /// The sum of all its metrics whose text begins so; 0 without one.
+    pub fn sum(&self, prefix: &str) -> f64 {
+        let page = http(self.address, "GET /metrics HTTP/1.0", &[], b"").body;
+        let values = page.lines().filter(|line| line.starts_with(prefix));
+        values.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
 }
 
 // === impl Process ===

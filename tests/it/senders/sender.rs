@@ -11,7 +11,7 @@ use crate::support::{Process, free_address};
 
 /// A Prometheus or a vmagent, running or not.
 pub struct Sender {
-    program: &'static str,
+    program: String,
     args: Vec<String>,
     directory: PathBuf,
     log: PathBuf,
@@ -39,6 +39,9 @@ remote_write:
     queue_config: {batch_send_deadline: 500ms, max_backoff: 1s}
 ";
 
+/// Only a newer one knows it.
+const VERSION_2: &str = "    protobuf_message: io.prometheus.write.v2.Request\n";
+
 const VMAGENT: &str = "\
 global: {scrape_interval: 1s, scrape_timeout: 1s, external_labels: EXTERNAL_LABELS}
 scrape_configs:
@@ -51,8 +54,10 @@ scrape_configs:
 impl Sender {
     /// Starts a Prometheus that scrapes these targets. `parent` is where its directory goes.
     pub fn prometheus(parent: &Path, name: &str, route: Route<'_>, targets: &[SocketAddr]) -> Self {
-        let sender = Self::new("prometheus", parent, name);
-        let config = sender.write("config.yml", &sender.filled(PROMETHEUS, route));
+        let newer = std::env::var("PROMETHEUS_3").ok();
+        let sender = Self::new(newer.as_deref().unwrap_or("prometheus"), parent, name);
+        let version = if newer.is_some() { VERSION_2 } else { "" };
+        let config = sender.write("config.yml", &sender.filled(&format!("{PROMETHEUS}{version}"), route));
         let args = vec![
             format!("--config.file={config}"),
             format!("--storage.tsdb.path={}", sender.directory.join("data").display()),
@@ -93,7 +98,7 @@ impl Sender {
 
     /// Starts it again on what it left on disk.
     pub fn start(&mut self) {
-        let mut command = Command::new(self.program);
+        let mut command = Command::new(&self.program);
         self.process = Some(Process::start(command.args(&self.args), self.log.clone()));
     }
 
@@ -102,11 +107,11 @@ impl Sender {
         self.process.as_mut().unwrap().assert_alive();
     }
 
-    fn new(program: &'static str, parent: &Path, name: &str) -> Self {
+    fn new(program: &str, parent: &Path, name: &str) -> Self {
         let directory = parent.join(name);
         fs::create_dir(&directory).unwrap();
         let log = directory.join("log");
-        Self { program, args: Vec::new(), directory, log, process: None }
+        Self { program: program.to_owned(), args: Vec::new(), directory, log, process: None }
     }
 
     fn begin(mut self, args: Vec<String>, targets: &[SocketAddr]) -> Self {

@@ -162,6 +162,13 @@ impl<'a> LabelsRef<'a> {
         Ok(Self(pairs))
     }
 
+    /// A label set of pairs that are known to be one: sorted, each name once, nothing empty.
+    pub fn of_sorted(pairs: &'a [(&'a str, &'a str)]) -> Self {
+        debug_assert!(pairs.is_sorted_by(|(a, _), (b, _)| a < b), "BUG: not sorted: {pairs:?}");
+        debug_assert!(pairs.iter().all(|(n, v)| !n.is_empty() && !v.is_empty()), "BUG: empty: {pairs:?}");
+        Self(pairs)
+    }
+
     /// Name and value of every label, by name.
     pub fn iter(self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> {
         self.0.iter().copied()

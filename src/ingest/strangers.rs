@@ -51,6 +51,9 @@ struct Lists {
     block: Vec<u8>,
 }
 
+// As many series as senders put into a request; more find their room.
+const STRANGERS_USUAL_MAX: usize = 10_000;
+
 // === impl Ingest ===
 
 impl Ingest {
@@ -67,16 +70,17 @@ impl Ingest {
         tally: &mut Tally,
         now: Timestamp,
     ) -> Result<Held<'t>, WriteError> {
-        let (mut seen, mut acquaintances) = (HashSet::<u64>::new(), Vec::new());
-        let (mut pairs, mut lists) = (Vec::new(), Lists::default());
+        let mut strangers = HashSet::with_capacity(known.len().min(STRANGERS_USUAL_MAX));
+        let mut acquaintances = Vec::with_capacity(strangers.capacity());
+        let (mut pairs, mut text, mut lists) = (Vec::new(), Vec::new(), Lists::default());
         for (view, known) in request.series.iter().zip(known) {
-            if *known != Known::Stranger || !seen.insert(view.hash) {
+            if *known != Known::Stranger || !strangers.insert(view.hash) {
                 continue;
             }
             let met = match request.labels(message, view, &mut pairs) {
                 Ok(is_canonical) => {
                     let block = Block { hash: view.hash, bytes: request.label_bytes(view), is_canonical };
-                    self.meet(block, &pairs, &mut lists)
+                    self.meet(block, &pairs, &mut text, &mut lists)
                 }
                 Err(prompb::Error::References(bad)) => Err(Refusal::References(bad)),
                 Err(error) => return Err(error.into()),
@@ -89,11 +93,20 @@ impl Ingest {
         Ok(self.remember(acquaintances, tally, now))
     }
 
-    fn meet(&self, block: Block, pairs: &[RawLabel<'_>], lists: &mut Lists) -> Result<Acquaintance, Refusal> {
-        let mut text = self.read_labels(block.bytes, pairs)?;
+    fn meet<'a>(
+        &self,
+        block: Block,
+        pairs: &[RawLabel<'a>],
+        text: &mut Vec<(&'a str, &'a str)>,
+        lists: &mut Lists,
+    ) -> Result<Acquaintance, Refusal> {
+        self.read_labels(block.bytes, pairs, text)?;
         let is_canonical = block.is_canonical && text.len() == pairs.len();
-        let labels = LabelsRef::new(&mut text)
-            .map_err(|error| Refusal::Labels { series: show_pairs(pairs), error })?;
+        let labels = if is_canonical {
+            LabelsRef::of_sorted(text)
+        } else {
+            LabelsRef::new(text).map_err(|error| Refusal::Labels { series: show_pairs(pairs), error })?
+        };
         if labels.get(METRIC_NAME).is_empty() {
             return Err(Refusal::NoMetricName(show_pairs(pairs)));
         }
@@ -102,9 +115,9 @@ impl Ingest {
             .then(|| self.routes.routes_of(&lists.terms, labels, &self.instances, &mut lists.key))
             .flatten();
         let followed = routes.map(|(routes, refused)| {
-            self.telemetry
-                .groups_refused
-                .inc_by(refused.as_ref().map_or(0, |refused| refused.groups() as u64));
+            if let Some(refused) = &refused {
+                self.telemetry.groups_refused.inc_by(refused.groups() as u64);
+            }
             let canonical = if is_canonical {
                 block.hash
             } else {
@@ -119,7 +132,8 @@ impl Ingest {
         &self,
         bytes: usize,
         pairs: &[RawLabel<'a>],
-    ) -> Result<Vec<(&'a str, &'a str)>, Refusal> {
+        labels: &mut Vec<(&'a str, &'a str)>,
+    ) -> Result<(), Refusal> {
         let (labels_max, bytes_max) = (self.config.labels_per_series_max, self.config.label_bytes_max);
         if pairs.len() > labels_max || bytes > bytes_max {
             let labels = pairs.len();
@@ -127,11 +141,15 @@ impl Ingest {
         }
         // The series of a pair of replicas are the same series.
         let is_of_pair = self.elections.pair_of(pairs.iter().copied()).is_some();
-        let is_kept = |name| !(is_of_pair && self.elections.is_replica_label(name));
-        let text =
-            |(name, value): &RawLabel<'a>| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?));
-        let kept = pairs.iter().filter(|(name, _)| is_kept(name));
-        kept.map(text).collect::<Option<_>>().ok_or_else(|| Refusal::NotUtf8(show_pairs(pairs)))
+        labels.clear();
+        for (name, value) in pairs {
+            if is_of_pair && self.elections.is_replica_label(name) {
+                continue;
+            }
+            let text = str::from_utf8(name).and_then(|name| Ok((name, str::from_utf8(value)?)));
+            labels.push(text.map_err(|_| Refusal::NotUtf8(show_pairs(pairs)))?);
+        }
+        Ok(())
     }
 
     fn remember(&self, acquaintances: Vec<Acquaintance>, tally: &mut Tally, now: Timestamp) -> Held<'_> {

@@ -13,9 +13,11 @@ use std::{
 
 use foldhash::HashMap;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use super::Config;
 use crate::{
+    histogram::Distribution,
     labels::{LabelSet, Labels, LabelsRef},
     matching::{Instance, Instances, Match, Role, TermId, Worth},
     time::Timestamp,
@@ -25,7 +27,8 @@ use crate::{
 /// What a series counts for.
 #[derive(Debug)]
 pub(super) struct Routes {
-    routes: Vec<Route>,
+    /// One; two in a grouped SLO. Here and not behind a pointer, for this is read with every sample.
+    routes: SmallVec<[Route; 2]>,
     /// Whether any of them reads the series as a counter; otherwise it is a gauge.
     is_counter: bool,
     /// Whether any of them reads native histograms.
@@ -34,8 +37,10 @@ pub(super) struct Routes {
 
 /// What a series counts for in one SLO instance.
 #[derive(Clone, Debug)]
-struct Route {
+pub(super) struct Route {
     instance: Arc<Instance>,
+    /// What the growth of a counter is worth, if that is all that counts.
+    growth: Option<Counts>,
     worth: Arc<Worth>,
     /// `None` when the labels do not tell where the series was scraped.
     target: Option<Arc<Target>>,
@@ -105,7 +110,7 @@ impl Arrival {
 // === impl Routes ===
 
 impl Routes {
-    fn new(routes: Vec<Route>) -> Self {
+    fn new(routes: SmallVec<[Route; 2]>) -> Self {
         let is_counter = routes.iter().any(|route| route.worth.growth != Counts::ZERO);
         let is_of_histogram = routes.iter().any(|route| route.worth.is_of_histogram());
         Self { routes, is_counter, is_of_histogram }
@@ -119,17 +124,17 @@ impl Routes {
         self.is_of_histogram
     }
 
-    /// Counts the events since a time, which are to be told for each worth.
+    /// Counts the events since a time, which are to be told for each route.
     #[inline]
     pub(super) fn count(
         &self,
         batch: &mut Batch<'_>,
         arrival: Arrival,
         from: Timestamp,
-        events: impl Fn(&Worth) -> Counts,
+        events: impl Fn(&Route) -> Counts,
     ) {
         for route in &self.routes {
-            route.count(batch, arrival, from, events(&route.worth));
+            route.count(batch, arrival, from, events(route));
         }
     }
 
@@ -154,6 +159,22 @@ impl Routes {
 // === impl Route ===
 
 impl Route {
+    fn new(instance: Arc<Instance>, worth: &Arc<Worth>, target: Option<Arc<Target>>) -> Self {
+        let growth = worth.is_of_counter_only().then_some(worth.growth);
+        Self { instance, growth, worth: Arc::clone(worth), target }
+    }
+
+    /// The events of a sample: by how much a counter grew, and the value of a gauge.
+    #[inline]
+    pub(super) fn events(&self, growth: f64, value: f64) -> Counts {
+        self.growth.map_or_else(|| self.worth.events(growth, value), |worth| worth * growth)
+    }
+
+    /// The events of what a native histogram gained.
+    pub(super) fn histogram_events(&self, growth: &Distribution) -> Counts {
+        self.worth.histogram_events(growth)
+    }
+
     #[inline]
     fn count(&self, batch: &mut Batch<'_>, arrival: Arrival, from: Timestamp, events: Counts) {
         let (sli, at) = (self.instance.sli, arrival.at);
@@ -190,7 +211,7 @@ impl RouteBook {
         }
         let asked_at = instances.closed();
         let scraped = labels.keep(&TARGET_LABELS.map(str::to_owned));
-        let (mut routes, mut matches) = (Vec::new(), Vec::new());
+        let (mut routes, mut matches) = (SmallVec::new(), Vec::new());
         for found in instances.plan().matches(terms, labels) {
             let open = instances.of_group(found.slo, &found.group);
             let is_refused = matches!(open.as_slice(), [only] if only.role == Role::RollUp);
@@ -239,7 +260,7 @@ impl RouteBook {
     }
 
     fn route(&self, instance: Arc<Instance>, worth: &Arc<Worth>, slo: usize, scraped: &Labels) -> Route {
-        Route { instance, worth: Arc::clone(worth), target: self.target(slo, scraped) }
+        Route::new(instance, worth, self.target(slo, scraped))
     }
 
     fn target(&self, slo: usize, scraped: &Labels) -> Option<Arc<Target>> {

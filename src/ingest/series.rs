@@ -78,10 +78,10 @@ impl Series {
         let arrival = Arrival::new(at, moment.now, config);
         match observation {
             Observation::Increment { from, value, .. } => {
-                self.routes.count(batch, arrival, from, |worth| worth.events(value, sample.value));
+                self.routes.count(batch, arrival, from, |route| route.events(value, sample.value));
             }
             Observation::Baseline(_) | Observation::Sample => {
-                self.routes.count(batch, arrival, at, |worth| worth.events(0.0, sample.value));
+                self.routes.count(batch, arrival, at, |route| route.events(0.0, sample.value));
             }
             Observation::Stale | Observation::Rejected(_) => (),
         }
@@ -110,7 +110,7 @@ impl Series {
         let arrival = Arrival::new(at, moment.now, config);
         match &observation {
             HistogramObservation::Increment { from, growth, .. } => {
-                self.routes.count(batch, arrival, *from, |worth| worth.histogram_events(growth));
+                self.routes.count(batch, arrival, *from, |route| route.histogram_events(growth));
             }
             HistogramObservation::Baseline(_) => self.routes.count(batch, arrival, at, |_| Counts::ZERO),
             HistogramObservation::Stale | HistogramObservation::Gauge | HistogramObservation::Rejected(_) => {

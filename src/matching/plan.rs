@@ -174,6 +174,11 @@ impl Worth {
         self.sample != Counts::ZERO || !self.conditions.is_empty()
     }
 
+    /// Whether the growth of a counter is all it reads.
+    pub fn is_of_counter_only(&self) -> bool {
+        !self.is_of_gauge() && !self.is_of_histogram()
+    }
+
     /// Whether it reads native histograms. Their samples come in a list of their own, so that a series may be
     /// one of these and a counter or a gauge.
     pub fn is_of_histogram(&self) -> bool {

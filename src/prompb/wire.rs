@@ -114,28 +114,23 @@ impl<'a> Reader<'a> {
         Error::Malformed { what, at: self.at, of: self.message.len() }
     }
 
-    /// A number of 32 bits, which mostly takes one byte or two. More bits are dropped, as proto3 has it.
+    /// A number of 32 bits. More bits are dropped, as proto3 has it.
     #[inline]
     pub(super) fn uint32(&mut self) -> Result<u32, Error> {
+        self.varint().map(|value| value as u32)
+    }
+
+    /// A number, which is mostly a length of one byte or two.
+    #[inline]
+    fn varint(&mut self) -> Result<u64, Error> {
         match self.message[self.at..] {
             [byte, ..] if byte < 0x80 => {
                 self.at += 1;
-                Ok(u32::from(byte))
+                Ok(u64::from(byte))
             }
             [low, high, ..] if high < 0x80 => {
                 self.at += 2;
-                Ok(u32::from(low & 0x7f) | u32::from(high) << 7)
-            }
-            _ => self.long_varint().map(|value| value as u32),
-        }
-    }
-
-    #[inline]
-    fn varint(&mut self) -> Result<u64, Error> {
-        match self.message.get(self.at) {
-            Some(&byte) if byte < 0x80 => {
-                self.at += 1;
-                Ok(u64::from(byte))
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
             }
             _ => self.long_varint(),
         }

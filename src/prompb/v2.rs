@@ -34,6 +34,8 @@ pub(super) struct Symbols {
 
 // Field number and wire type of what makes up nearly all of a request.
 const SERIES: u8 = 0x2a;
+const REFERENCES: u8 = 0x0a;
+const SAMPLE: u8 = 0x12;
 const VALUE: u8 = 0x09;
 const TIMESTAMP: u8 = 0x10;
 
@@ -97,6 +99,13 @@ fn read_series(request: &mut Request, message: &[u8], base: usize) -> Result<(),
     let references = request.symbols.references.len();
     let mut created_ms = 0;
     let mut reader = Reader::new(message);
+    // As every known sender begins.
+    if let Some(packed) = reader.bytes_tagged(REFERENCES)? {
+        request.symbols.read_references(packed)?;
+    }
+    if let Some(sample) = reader.bytes_tagged(SAMPLE)? {
+        request.samples.push(read_sample(sample)?);
+    }
     while let Some((number, value)) = reader.field()? {
         match (number, value) {
             (1, Value::Bytes(packed)) => request.symbols.read_references(packed)?,
@@ -204,6 +213,7 @@ impl Symbols {
         let mut reader = Reader::new(packed);
         // Each takes a byte at least.
         self.check_references(packed.len(), &reader)?;
+        self.references.reserve(packed.len());
         while !reader.is_at_end() {
             self.references.push(reader.uint32()?);
         }

@@ -1,6 +1,6 @@
 //! The core from remote-write body to report, driven by hand: no clock, no socket, no thread.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use prost::Message;
 
@@ -9,7 +9,10 @@ use crate::{
     ingest::{self, Ingest, WriteError, WriteStats},
     labels::Labels,
     matching::{Instances, Plan},
-    prompb::{Version, generated::v1 as wire},
+    prompb::{
+        Version,
+        generated::{v1 as wire, v2},
+    },
     report::Report,
     slo::Slo,
     telemetry::Telemetry,
@@ -130,7 +133,26 @@ impl World {
     }
 }
 
-/// The body of a request, each sample in a series of its own, as Prometheus sends them.
+/// The body of a remote-write 2.0 request, each sample in a series of its own.
+pub fn encode_v2(samples: &[Sent]) -> Vec<u8> {
+    let mut symbols = vec![String::new()];
+    let mut numbers = HashMap::from([(String::new(), 0)]);
+    let mut number = |text: &str| {
+        *numbers.entry(text.to_owned()).or_insert_with(|| {
+            symbols.push(text.to_owned());
+            symbols.len() as u32 - 1
+        })
+    };
+    let series = |sent: &Sent| v2::TimeSeries {
+        labels_refs: sent.labels.iter().flat_map(|(name, value)| [name, value]).map(&mut number).collect(),
+        samples: vec![v2::Sample { value: sent.value, timestamp: sent.at.0, start_timestamp: 0 }],
+        ..v2::TimeSeries::default()
+    };
+    let timeseries = samples.iter().map(series).collect();
+    compress(&v2::Request { symbols, timeseries }.encode_to_vec())
+}
+
+/// The body of a remote-write 1.0 request, each sample in a series of its own, as Prometheus sends them.
 pub fn encode(samples: &[Sent]) -> Vec<u8> {
     let series = |sent: &Sent| wire::TimeSeries {
         labels: sent
@@ -142,6 +164,9 @@ pub fn encode(samples: &[Sent]) -> Vec<u8> {
         ..wire::TimeSeries::default()
     };
     let timeseries = samples.iter().map(series).collect();
-    let message = wire::WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec();
-    snap::raw::Encoder::new().compress_vec(&message).expect("a test's request is far below 4 GiB")
+    compress(&wire::WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec())
+}
+
+fn compress(message: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(message).expect("a test's request is far below 4 GiB")
 }

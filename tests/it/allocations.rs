@@ -1,13 +1,21 @@
-//! What must not allocate: a tick, and the question to a histogram that is asked of every sample.
+//! What must not allocate: a tick, a sample of a known series, and the question to a histogram that is asked of
+//! every sample. And how much a series may take.
 
 use std::{sync::Arc, time::Duration};
 
 use prost::Message;
 use slod::{
+    engine,
     histogram::Histogram,
-    prompb::generated::v2::{self, BucketSpan, histogram::Count},
+    ingest,
+    labels::Labels,
+    prompb::{
+        Version,
+        generated::v2::{self, BucketSpan, histogram::Count},
+    },
     report::Report,
-    testing::Fleet,
+    testing::{Fleet, Sent, World, encode, encode_v2, slos},
+    time::Timestamp,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -69,4 +77,89 @@ fn what_lies_in_an_interval_is_found_without_allocating() {
     let made = allocation_counter::measure(|| within = observed.within(0.0, 0.3));
     assert_eq!(made.count_total, 0);
     assert!(within > 0.0 && within < 200.0, "{within}");
+}
+
+// --- series ---
+
+const SPEC: &str = r#"
+apiVersion: slod.dev/v1
+kind: ServiceLevelObjective
+metadata: {name: availability, service: api}
+spec:
+  sli:
+    type: availability
+    query: sum(rate(http_requests_total{code!~"5.."}[5m])) / sum(rate(http_requests_total[5m]))
+  objective: {target: 99, window: 30d}
+"#;
+
+/// A scrape of so many series of a metric, as requests of 2,000 samples.
+fn requests(version: Version, metric: &str, series: usize, at: Timestamp) -> Vec<Vec<u8>> {
+    let sent = |n: usize| {
+        let (pod, path) = (format!("api-{}", n / 100), format!("/api/v1/route/{n}"));
+        let pairs =
+            [("__name__", metric), ("code", "200"), ("instance", &pod), ("job", "api"), ("path", &path)];
+        Sent { labels: Labels::new(pairs).unwrap(), at, value: at.0 as f64 }
+    };
+    let encode = if version == Version::V1 { encode } else { encode_v2 };
+    (0..series).map(sent).collect::<Vec<_>>().chunks(2_000).map(encode).collect()
+}
+
+fn send(world: &World, version: Version, bodies: &[Vec<u8>], now: Timestamp) {
+    for body in bodies {
+        world.send_body_of(version, body, now).unwrap();
+    }
+}
+
+fn world() -> World {
+    let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+    World::new(slos(SPEC), engine, ingest::Config::default(), Fleet::START)
+}
+
+#[test]
+fn samples_of_known_series_allocate_nothing() {
+    for version in [Version::V1, Version::V2] {
+        let mut world = world();
+        let scrape = |n: i64, series| {
+            requests(version, "http_requests_total", series, Fleet::START + SECOND * n as u32)
+        };
+        for n in 0..3 {
+            world.tick(Fleet::START + SECOND * n as u32);
+            send(&world, version, &scrape(n, 2_000), Fleet::START + SECOND * n as u32);
+        }
+        let [few, many] = [(3, 10), (4, 2_000)].map(|(n, series)| {
+            let bodies = scrape(n, series);
+            allocation_counter::measure(|| send(&world, version, &bodies, Fleet::START + SECOND * n as u32))
+        });
+        // Those of a request, whatever it holds: the labels of its first series.
+        assert!(few.count_total <= 5, "{version:?}: {few:?}");
+        assert!(many.count_total <= 5, "{version:?}: {many:?}");
+        assert_eq!(world.outcome("increment"), 2_000 * 2 + 10 + 2_000);
+    }
+}
+
+/// The memory that so many series leave behind, in bytes each.
+#[track_caller]
+fn bytes_per_series(version: Version, metric: &str) -> f64 {
+    const SERIES: usize = 100_000;
+    let world = world();
+    // What does not grow with the number of series.
+    send(&world, version, &requests(version, metric, 2_000, Fleet::START), Fleet::START);
+    let bodies = requests(version, metric, SERIES + 2_000, Fleet::START);
+    let made = allocation_counter::measure(|| send(&world, version, &bodies, Fleet::START));
+    let bytes = made.bytes_current as f64 / SERIES as f64;
+    println!("{version:?} {metric}: {bytes:.1} bytes per series");
+    bytes
+}
+
+#[test]
+fn a_followed_series_takes_no_more_than_128_bytes() {
+    assert!(bytes_per_series(Version::V1, "http_requests_total") <= 128.0);
+    // Which has two label blocks: its own and the canonical one.
+    assert!(bytes_per_series(Version::V2, "http_requests_total") <= 128.0);
+}
+
+#[test]
+fn a_series_that_no_slo_selects_takes_no_more_than_32_bytes() {
+    assert!(bytes_per_series(Version::V1, "other") <= 32.0);
+    assert!(bytes_per_series(Version::V2, "other") <= 32.0);
 }

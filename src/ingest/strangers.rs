@@ -8,23 +8,26 @@ use super::{
     BLOCKS_PER_SERIES, Ingest, Refusal, Tally, WriteError,
     routes::{Refused, Routes},
     series::Series,
-    show_pairs,
+    show,
     table::{Held, Known},
 };
 use crate::{
     labels::{LabelSet, LabelsRef, METRIC_NAME},
     matching::TermId,
-    prompb::{self, RawLabel, Request, hash_labels},
+    prompb::{self, RawLabel, Request, SeriesView, hash_labels},
     time::Timestamp,
 };
 
-/// A label block that is not known yet.
-#[derive(Clone, Copy, Debug)]
-struct Block {
-    hash: u64,
-    bytes: usize,
-    /// Whether it is the one that we would make of its labels.
-    is_canonical: bool,
+/// The strangers of a request, one after the other in the same memory.
+struct Strangers<'a> {
+    ingest: &'a Ingest,
+    message: &'a [u8],
+    request: &'a Request,
+    raw: Vec<RawLabel<'a>>,
+    labels: Vec<(&'a str, &'a str)>,
+    terms: Vec<TermId>,
+    key: Vec<u8>,
+    block: Vec<u8>,
 }
 
 /// What is to be remembered of a label block.
@@ -43,12 +46,12 @@ struct Followed {
     refused: Option<Refused>,
 }
 
-/// Lists that serve for all strangers of a request.
-#[derive(Debug, Default)]
-struct Lists {
-    terms: Vec<TermId>,
-    key: Vec<u8>,
-    block: Vec<u8>,
+/// Why nothing is to be remembered.
+enum Fault {
+    /// The series is not acceptable.
+    Refused(Refusal),
+    /// The request is none.
+    Malformed(prompb::Error),
 }
 
 // As many series as senders put into a request; more find their room.
@@ -70,86 +73,20 @@ impl Ingest {
         tally: &mut Tally,
         now: Timestamp,
     ) -> Result<Held<'t>, WriteError> {
-        let mut strangers = HashSet::with_capacity(known.len().min(STRANGERS_USUAL_MAX));
-        let mut acquaintances = Vec::with_capacity(strangers.capacity());
-        let (mut pairs, mut text, mut lists) = (Vec::new(), Vec::new(), Lists::default());
+        let mut met = HashSet::with_capacity(known.len().min(STRANGERS_USUAL_MAX));
+        let mut acquaintances = Vec::with_capacity(met.capacity());
+        let mut strangers = Strangers::new(self, message, request);
         for (view, known) in request.series.iter().zip(known) {
-            if *known != Known::Stranger || !strangers.insert(view.hash) {
+            if *known != Known::Stranger || !met.insert(view.hash) {
                 continue;
             }
-            let met = match request.labels(message, view, &mut pairs) {
-                Ok(is_canonical) => {
-                    let block = Block { hash: view.hash, bytes: request.label_bytes(view), is_canonical };
-                    self.meet(block, &pairs, &mut text, &mut lists)
-                }
-                Err(prompb::Error::References(bad)) => Err(Refusal::References(bad)),
-                Err(error) => return Err(error.into()),
-            };
-            match met {
+            match strangers.meet(view) {
                 Ok(acquaintance) => acquaintances.push(acquaintance),
-                Err(refusal) => _ = tally.first_refusal.get_or_insert(refusal),
+                Err(Fault::Refused(refusal)) => _ = tally.first_refusal.get_or_insert(refusal),
+                Err(Fault::Malformed(error)) => return Err(error.into()),
             }
         }
         Ok(self.remember(acquaintances, tally, now))
-    }
-
-    fn meet<'a>(
-        &self,
-        block: Block,
-        pairs: &[RawLabel<'a>],
-        text: &mut Vec<(&'a str, &'a str)>,
-        lists: &mut Lists,
-    ) -> Result<Acquaintance, Refusal> {
-        self.read_labels(block.bytes, pairs, text)?;
-        let is_canonical = block.is_canonical && text.len() == pairs.len();
-        let labels = if is_canonical {
-            LabelsRef::of_sorted(text)
-        } else {
-            LabelsRef::new(text).map_err(|error| Refusal::Labels { series: show_pairs(pairs), error })?
-        };
-        if labels.get(METRIC_NAME).is_empty() {
-            return Err(Refusal::NoMetricName(show_pairs(pairs)));
-        }
-        self.instances.plan().terms(labels, &mut lists.terms);
-        let routes = (!lists.terms.is_empty())
-            .then(|| self.routes.routes_of(&lists.terms, labels, &self.instances, &mut lists.key))
-            .flatten();
-        let followed = routes.map(|(routes, refused)| {
-            if let Some(refused) = &refused {
-                self.telemetry.groups_refused.inc_by(refused.groups() as u64);
-            }
-            let canonical = if is_canonical {
-                block.hash
-            } else {
-                hash_labels(&self.table.hasher, labels.iter(), &mut lists.block)
-            };
-            Followed { canonical, routes, refused }
-        });
-        Ok(Acquaintance { hash: block.hash, followed })
-    }
-
-    fn read_labels<'a>(
-        &self,
-        bytes: usize,
-        pairs: &[RawLabel<'a>],
-        labels: &mut Vec<(&'a str, &'a str)>,
-    ) -> Result<(), Refusal> {
-        let (labels_max, bytes_max) = (self.config.labels_per_series_max, self.config.label_bytes_max);
-        if pairs.len() > labels_max || bytes > bytes_max {
-            let labels = pairs.len();
-            return Err(Refusal::TooLong { labels, bytes, labels_max, bytes_max });
-        }
-        // The series of a pair of replicas are the same series.
-        let is_of_pair = self.elections.pair_of(pairs.iter().copied()).is_some();
-        labels.clear();
-        for (name, value) in pairs {
-            if is_of_pair && self.elections.is_replica_label(name) {
-                continue;
-            }
-            let text = str::from_utf8(name).and_then(|name| Ok((name, str::from_utf8(value)?)));
-            labels.push(text.map_err(|_| Refusal::NotUtf8(show_pairs(pairs)))?);
-        }
-        Ok(())
     }
 
     fn remember(&self, acquaintances: Vec<Acquaintance>, tally: &mut Tally, now: Timestamp) -> Held<'_> {
@@ -169,5 +106,89 @@ impl Ingest {
                 }
             }
         })
+    }
+}
+
+// === impl Strangers ===
+
+impl<'a> Strangers<'a> {
+    fn new(ingest: &'a Ingest, message: &'a [u8], request: &'a Request) -> Self {
+        let (raw, labels) = (Vec::new(), Vec::new());
+        let (terms, key, block) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ingest, message, request, raw, labels, terms, key, block }
+    }
+
+    fn meet(&mut self, view: &SeriesView) -> Result<Acquaintance, Fault> {
+        let is_canonical = self.request.canonical_labels(self.message, view, &mut self.labels)
+            // The series of a pair of replicas are the same series.
+            && !self.ingest.elections.is_of_pair(&self.labels);
+        if !is_canonical {
+            self.request.labels(self.message, view, &mut self.raw)?;
+        }
+        self.check_size(view, if is_canonical { self.labels.len() } else { self.raw.len() })?;
+        let series = || show(self.message, self.request, view);
+        let labels = if is_canonical {
+            LabelsRef::of_sorted(&self.labels)
+        } else {
+            read_text(&self.raw, &mut self.labels).ok_or_else(|| Refusal::NotUtf8(series()))?;
+            self.ingest.elections.unify(&mut self.labels);
+            LabelsRef::new(&mut self.labels).map_err(|error| Refusal::Labels { series: series(), error })?
+        };
+        if labels.get(METRIC_NAME).is_empty() {
+            return Err(Refusal::NoMetricName(series()).into());
+        }
+        let Ingest { instances, routes, table, telemetry, .. } = self.ingest;
+        instances.plan().terms(labels, &mut self.terms);
+        let found = (!self.terms.is_empty())
+            .then(|| routes.routes_of(&self.terms, labels, instances, &mut self.key))
+            .flatten();
+        let followed = found.map(|(routes, refused)| {
+            if let Some(refused) = &refused {
+                telemetry.groups_refused.inc_by(refused.groups() as u64);
+            }
+            let canonical = if is_canonical {
+                view.hash
+            } else {
+                hash_labels(&table.hasher, labels.iter(), &mut self.block)
+            };
+            Followed { canonical, routes, refused }
+        });
+        Ok(Acquaintance { hash: view.hash, followed })
+    }
+
+    fn check_size(&self, view: &SeriesView, labels: usize) -> Result<(), Refusal> {
+        let config = &self.ingest.config;
+        let (labels_max, bytes_max) = (config.labels_per_series_max, config.label_bytes_max);
+        let bytes = self.request.label_bytes(view);
+        if labels > labels_max || bytes > bytes_max {
+            return Err(Refusal::TooLong { labels, bytes, labels_max, bytes_max });
+        }
+        Ok(())
+    }
+}
+
+/// Labels as text; `None` if one is not.
+fn read_text<'a>(raw: &[RawLabel<'a>], labels: &mut Vec<(&'a str, &'a str)>) -> Option<()> {
+    labels.clear();
+    for (name, value) in raw {
+        labels.push((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?));
+    }
+    Some(())
+}
+
+// === impl Fault ===
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<prompb::Error> for Fault {
+    fn from(error: prompb::Error) -> Self {
+        match error {
+            prompb::Error::References(bad) => Self::Refused(Refusal::References(bad)),
+            error => Self::Malformed(error),
+        }
     }
 }

@@ -115,8 +115,7 @@ impl Request {
         }
     }
 
-    /// Name and value of each label of a series, into `labels`. Returns whether its hash is that which
-    /// [`hash_labels`] gives to them.
+    /// Name and value of each label of a series, into `labels`.
     ///
     /// # Errors
     /// When they are not a run of labels; [`Error::References`] when they refer to symbols that are not there.
@@ -125,15 +124,25 @@ impl Request {
         message: &'a [u8],
         series: &SeriesView,
         labels: &mut Vec<RawLabel<'a>>,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         labels.clear();
         match self.version {
             Version::V1 => v1::labels(self.encoded_labels(message, series), labels),
-            Version::V2 => {
-                self.symbols.labels(message, series.labels, labels)?;
-                Ok(false)
-            }
+            Version::V2 => Ok(self.symbols.labels(message, series.labels, labels)?),
         }
+    }
+
+    /// The labels of a series as [`labels`](Self::labels) has them, if they are a label set in order and its
+    /// hash is that which [`hash_labels`] gives to them. False if that is not seen at once.
+    pub fn canonical_labels<'a>(
+        &'a self,
+        message: &'a [u8],
+        series: &SeriesView,
+        labels: &mut Vec<(&'a str, &'a str)>,
+    ) -> bool {
+        labels.clear();
+        self.version == Version::V1
+            && v1::canonical_labels(self.encoded_labels(message, series), labels).is_some()
     }
 
     /// How many bytes the labels of a series have, about.

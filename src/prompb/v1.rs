@@ -57,33 +57,45 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Name and value of each label in an encoded label block. Returns whether the block is what
-/// [`encode_labels`] makes of them.
-pub(super) fn labels<'a>(block: &'a [u8], labels: &mut Vec<RawLabel<'a>>) -> Result<bool, Error> {
+/// Name and value of each label in an encoded label block.
+pub(super) fn labels<'a>(block: &'a [u8], labels: &mut Vec<RawLabel<'a>>) -> Result<(), Error> {
     let mut reader = Reader::new(block);
-    let (mut is_canonical, mut canonical_len) = (true, 0);
-    while let Some((_, value)) = reader.field_tagged(LABEL)? {
+    while let Some((_, value)) = reader.field()? {
         let Value::Bytes(label) = value else { return Err(reader.malformed("label has a wrong wire type")) };
-        let usual = read_usual_label(label);
-        let (name, value) = usual.map_or_else(|| read_label(label), Ok)?;
-        let is_next = labels.last().is_none_or(|(last, _)| *last < name);
-        is_canonical &= usual.is_some() && is_next && !value.is_empty();
-        canonical_len += field_len(field_len(name.len()) + field_len(value.len()));
-        labels.push((name, value));
+        labels.push(read_label(label)?);
     }
-    Ok(is_canonical && canonical_len == block.len())
+    Ok(())
 }
 
-/// The length of a field of so many bytes.
-fn field_len(bytes: usize) -> usize {
-    1 + encoded_len_varint(bytes as u64) + bytes
+/// The labels of a block if it is what [`encode_labels`] makes of them, and none is longer than usual.
+///
+/// One look at the whole block tells that all of it is text: lengths below 128 are, too.
+pub(super) fn canonical_labels<'a>(block: &'a [u8], labels: &mut Vec<(&'a str, &'a str)>) -> Option<()> {
+    let text = str::from_utf8(block).ok()?;
+    let mut at = 0;
+    while at < block.len() {
+        let [LABEL, length, NAME, name_len] = *block[at..].first_chunk()? else { return None };
+        let name_end = at + 4 + usize::from(name_len);
+        let [LABEL_VALUE, value_len] = *block.get(name_end..)?.first_chunk()? else { return None };
+        let value_end = name_end + 2 + usize::from(value_len);
+        let (name, value) = (text.get(at + 4..name_end)?, text.get(name_end + 2..value_end)?);
+        let is_next = labels.last().map_or(!name.is_empty(), |(last, _)| *last < name);
+        let is_short = length < 0x80 && at + 2 + usize::from(length) == value_end;
+        if !(is_next && is_short) || value.is_empty() {
+            return None;
+        }
+        labels.push((name, value));
+        at = value_end;
+    }
+    Some(())
 }
 
 /// Appends labels to a label block as senders do that follow the specification: sorted, in one run.
 pub(super) fn encode_labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, block: &mut Vec<u8>) {
     for (name, value) in labels {
+        let field_len = |text: &str| 1 + encoded_len_varint(text.len() as u64) + text.len();
         block.push(LABEL);
-        encode_varint((field_len(name.len()) + field_len(value.len())) as u64, block);
+        encode_varint((field_len(name) + field_len(value)) as u64, block);
         for (tag, text) in [(NAME, name), (LABEL_VALUE, value)] {
             block.push(tag);
             encode_varint(text.len() as u64, block);
@@ -182,13 +194,6 @@ fn gather(gathered: &mut Vec<u8>, start: usize, run: &[u8]) {
     if gathered.len() == start {
         gathered.extend_from_slice(run);
     }
-}
-
-/// Reads a label if it is written as every known sender writes one.
-fn read_usual_label(message: &[u8]) -> Option<RawLabel<'_>> {
-    let mut reader = Reader::new(message);
-    let (name, value) = (reader.bytes_tagged(NAME).ok()??, reader.bytes_tagged(LABEL_VALUE).ok()??);
-    reader.is_at_end().then_some((name, value))
 }
 
 fn read_label(message: &[u8]) -> Result<RawLabel<'_>, Error> {
@@ -318,9 +323,10 @@ mod tests {
             let (mut request, mut found, hasher) = (Request::default(), Vec::new(), FixedState::default());
             request.read(Version::V1, &body, &hasher).unwrap();
             let series = request.series[0];
-            let is_canonical = request.labels(&body, &series, &mut found).unwrap();
+            let is_canonical = request.canonical_labels(&body, &series, &mut found);
             let is_sorted = pairs.is_sorted() && labels.values().all(|value| !value.is_empty());
             prop_assert_eq!(is_canonical, is_sorted);
+            prop_assert!(!is_canonical || found == pairs);
             let hash = hash_labels(&hasher, pairs.into_iter(), &mut Vec::new());
             prop_assert!(!is_canonical || hash == series.hash);
         }

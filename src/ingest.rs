@@ -28,7 +28,7 @@ mod table;
 use std::{mem, sync::Arc, time::Duration};
 
 use crossbeam_queue::ArrayQueue;
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntGauge};
 
 use ha::{Elections, Verdict};
 use outcome::{OUTCOMES, Outcome, Tally};
@@ -84,6 +84,8 @@ pub struct Ingest {
     /// Memory that no request uses at present.
     spare: ArrayQueue<Box<Scratch>>,
     telemetry: IngestMetrics,
+    /// Series with a sample and no staleness marker after it.
+    active: IntGauge,
     outcomes: [IntCounter; OUTCOMES.len()],
 }
 
@@ -246,6 +248,7 @@ impl Ingest {
             routes: RouteBook::default(),
             spare: ArrayQueue::new(SPARES),
             // Every outcome is there from the start, so that `rate()` sees the first of a kind.
+            active: telemetry.series.with_label_values(&["active"]),
             outcomes: OUTCOMES.map(|(_, name)| telemetry.samples.with_label_values(&[name])),
             telemetry,
         }
@@ -275,7 +278,8 @@ impl Ingest {
     ///
     /// Silent since when is told by arrival: a backlog may be older than any gap.
     pub fn sweep(&self, now: Timestamp) {
-        self.table.forget_before(now - self.config.max_gap);
+        let live = self.table.forget_before(now - self.config.max_gap);
+        self.active.sub(live as i64);
         self.routes.forget_unused();
         self.elections.sweep(now);
     }

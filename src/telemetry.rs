@@ -184,7 +184,7 @@ impl IngestMetrics {
             series: int_gauge_vec(
                 registry,
                 "slod_ingest_series",
-                "Series followed by an SLO, label blocks of series that no SLO selects, and label blocks cached in all.",
+                "Series followed by an SLO, those of them that are active, label blocks of series that no SLO selects, and label blocks cached in all.",
                 &["state"],
             ),
             blocks_forgotten: counter(

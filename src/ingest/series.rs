@@ -85,7 +85,7 @@ impl Series {
             }
             Observation::Stale | Observation::Rejected(_) => (),
         }
-        self.routes.note_liveness(was_live, self.is_live());
+        self.note_liveness(ingest, was_live);
         observation
     }
 
@@ -116,7 +116,7 @@ impl Series {
             HistogramObservation::Stale | HistogramObservation::Gauge | HistogramObservation::Rejected(_) => {
             }
         }
-        self.routes.note_liveness(was_live, self.is_live());
+        self.note_liveness(ingest, was_live);
         (&observation).into()
     }
 
@@ -125,14 +125,25 @@ impl Series {
         self.last_arrival < oldest
     }
 
-    /// To be called before it is forgotten.
-    pub(super) fn end(&self) {
-        self.routes.note_liveness(self.is_live(), false);
+    /// To be called before it is forgotten. Returns whether it was live.
+    pub(super) fn end(&self) -> bool {
+        let was_live = self.is_live();
+        self.routes.note_liveness(was_live, false);
+        was_live
     }
 
     #[inline]
     fn is_live(&self) -> bool {
         self.counter.is_live() || self.extra.as_ref().is_some_and(|extra| extra.histogram.is_live())
+    }
+
+    #[inline]
+    fn note_liveness(&self, ingest: &Ingest, was_live: bool) {
+        let is_live = self.is_live();
+        if was_live != is_live {
+            self.routes.note_liveness(was_live, is_live);
+            ingest.active.add(if is_live { 1 } else { -1 });
+        }
     }
 
     /// Returns whether another replica has taken over since the last sample.

@@ -115,12 +115,11 @@ impl SeriesTable {
         RwLockWriteGuard::downgrade(inner)
     }
 
-    /// Forgets series of which nothing has arrived since `oldest`.
-    pub(super) fn forget_before(&self, oldest: Timestamp) {
+    /// Forgets series of which nothing has arrived since `oldest`. Returns how many of them had not ended.
+    pub(super) fn forget_before(&self, oldest: Timestamp) -> usize {
         // Going through all series holds up nobody; taking some out does.
-        if self.hold().has_silent(oldest) {
-            self.inner.write().forget_before(oldest);
-        }
+        let has_silent = self.hold().has_silent(oldest);
+        if has_silent { self.inner.write().forget_before(oldest) } else { 0 }
     }
 
     /// Publishes how much is known.
@@ -257,11 +256,12 @@ impl Inner {
             .any(|chunk| chunk.lock().iter().flatten().any(|series| series.is_silent_since(oldest)))
     }
 
-    fn forget_before(&mut self, oldest: Timestamp) {
+    fn forget_before(&mut self, oldest: Timestamp) -> usize {
+        let mut live = 0;
         for (n, chunk) in self.chunks.iter_mut().enumerate() {
             for (lane, place) in chunk.get_mut().iter_mut().enumerate() {
                 if let Some(series) = place.take_if(|series| series.is_silent_since(oldest)) {
-                    series.end();
+                    live += usize::from(series.end());
                     self.free.push((n * PER_CHUNK + lane) as u32);
                     self.followed -= 1;
                 }
@@ -273,6 +273,7 @@ impl Inner {
             Known::Unselected | Known::Stranger => true,
         });
         self.chunks = chunks;
+        live
     }
 
     fn retain_blocks(&mut self, keep: impl Fn(&Block) -> bool) {

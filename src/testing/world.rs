@@ -127,6 +127,12 @@ impl World {
         self.telemetry.evaluation.window_memory.get()
     }
 
+    /// How many series, or label blocks, are in this state.
+    pub fn series(&self, state: &str) -> i64 {
+        self.ingest.publish_sizes();
+        self.telemetry.ingest.series.with_label_values(&[state]).get()
+    }
+
     /// How many samples came to this outcome so far.
     pub fn outcome(&self, outcome: &str) -> u64 {
         self.telemetry.ingest.samples.with_label_values(&[outcome]).get()

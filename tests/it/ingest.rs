@@ -330,6 +330,25 @@ fn a_series_silent_for_longer_than_the_gap_allowed_starts_over() {
     assert_eq!(only(&mut world, at(2 * DAY + 11)).status, DataStatus::Ok);
 }
 
+#[test]
+fn series_are_counted_by_what_is_known_of_them() {
+    let world = world();
+    let states = || ["followed", "active", "unselected", "cached"].map(|state| world.series(state));
+    assert_eq!(states(), [0, 0, 0, 0]);
+    world
+        .send(&[requests("200", at(0), 1.0), requests("500", at(0), 1.0), sent("up", at(0), 1.0)], at(0))
+        .unwrap();
+    assert_eq!(states(), [2, 2, 1, 3]);
+    world.send(&[requests("500", at(15), STALE)], at(15)).unwrap();
+    assert_eq!(states(), [2, 1, 1, 3]);
+    // Another order of the same labels is another block of the same series.
+    let turned = [("job", "api"), ("instance", "a"), ("code", "200"), ("__name__", "http_requests_total")];
+    world.send_body(&raw_body(&[(&turned, at(30).0, 2.0)]), at(30)).unwrap();
+    assert_eq!(states(), [2, 1, 1, 4]);
+    world.sweep(at(2 * 86_400));
+    assert_eq!(states(), [0, 0, 1, 1]);
+}
+
 // --- groups that end ---
 
 /// Groups whose longest window is ten minutes, of pods that may be silent for five.

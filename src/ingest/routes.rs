@@ -302,14 +302,14 @@ impl Refused {
 impl Target {
     #[inline]
     fn note_scrape(&self, at: Timestamp) {
-        // Relaxed: only spares the lock for the other series of a scrape.
-        if self.latest_ms.load(Ordering::Relaxed) != at.0 {
-            self.note_other_scrape(at);
+        // Relaxed: only spares the lock for the other series of a scrape, and for other shards that lag.
+        if self.latest_ms.load(Ordering::Relaxed) < at.0 {
+            self.note_next_scrape(at);
         }
     }
 
     #[cold]
-    fn note_other_scrape(&self, at: Timestamp) {
+    fn note_next_scrape(&self, at: Timestamp) {
         let mut scrapes = self.scrapes.lock();
         let next = match *scrapes {
             None => Scrapes { first: at, previous: at, latest: at },

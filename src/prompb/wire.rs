@@ -136,6 +136,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn long_varint(&mut self) -> Result<u64, Error> {
         let rest = self.message.len() - self.at;
         let word = match (self.message[self.at..].first_chunk(), self.message.last_chunk()) {

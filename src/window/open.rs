@@ -28,7 +28,7 @@ use super::{
 use crate::time::millis;
 
 /// The number of an SLI in the window store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SliId(pub u32);
 
 // Eight steps for what arrives within the evaluation delay (see `resolution`), two or three until a
@@ -130,7 +130,20 @@ pub struct Batch<'a> {
     /// The step of the last add: the samples of a scrape share their time.
     last_at_ms: i64,
     last_step: Option<usize>,
+    /// What is to be added next: the series of an SLI come one after the other.
+    pending: Pending,
     deferred: Vec<Deferred>,
+}
+
+/// Whole counts for one cell. Threads that add to the same cells wait for each other's cache lines, so that
+/// one add for many series is worth more than it saves here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pending {
+    sli: SliId,
+    at_ms: i64,
+    step: usize,
+    bad: i32,
+    total: i32,
 }
 
 // === impl OpenSlots ===
@@ -173,6 +186,7 @@ impl OpenSlots {
             limit_ms: self.limit_ms.load(Ordering::Acquire),
             last_at_ms: i64::MIN,
             last_step: None,
+            pending: Pending::default(),
             deferred: Vec::new(),
         }
     }
@@ -301,13 +315,18 @@ impl Cell {
     }
 }
 
-/// Counts as a cell holds them, if they are whole and not too large.
-fn packed(counts: Counts) -> Option<i64> {
+/// Bad and all events, if they are whole and not too many for one add to a cell.
+fn whole(counts: Counts) -> Option<(i32, i32)> {
     let whole = |count: f64| {
         let whole = count as i32;
-        (f64::from(whole) == count && whole.unsigned_abs() <= CELL_ADD_MAX).then_some(i64::from(whole))
+        (f64::from(whole) == count && whole.unsigned_abs() <= CELL_ADD_MAX).then_some(whole)
     };
-    Some((whole(counts.total)? << 32) + whole(counts.bad)?)
+    Some((whole(counts.bad)?, whole(counts.total)?))
+}
+
+/// Counts as a cell holds them.
+fn packed(bad: i32, total: i32) -> i64 {
+    (i64::from(total) << 32) + i64::from(bad)
 }
 
 // === impl Batch ===
@@ -315,11 +334,25 @@ fn packed(counts: Counts) -> Option<i64> {
 impl Batch<'_> {
     /// Adds counts at an event time.
     pub fn add(&mut self, sli: SliId, at_ms: i64, counts: Counts) {
-        let full = match self.open_step(at_ms).zip(packed(counts)) {
-            Some((step, packed)) => self.open.cell(sli, step).add(packed),
-            None => Some(counts),
+        let Some((step, (bad, total))) = self.open_step(at_ms).zip(whole(counts)) else {
+            return self.add_late(sli, at_ms, counts);
         };
-        if let Some(counts) = full {
+        let pending = &mut self.pending;
+        let (sum_bad, sum_total) = (pending.bad + bad, pending.total + total);
+        let fits = sum_bad.unsigned_abs() <= CELL_ADD_MAX && sum_total.unsigned_abs() <= CELL_ADD_MAX;
+        if pending.sli == sli && pending.step == step && fits {
+            (pending.bad, pending.total) = (sum_bad, sum_total);
+        } else {
+            self.add_pending();
+            self.pending = Pending { sli, at_ms, step, bad, total };
+        }
+    }
+
+    fn add_pending(&mut self) {
+        let Pending { sli, at_ms, step, bad, total } = std::mem::take(&mut self.pending);
+        if (bad, total) != (0, 0)
+            && let Some(counts) = self.open.cell(sli, step).add(packed(bad, total))
+        {
             self.add_late(sli, at_ms, counts);
         }
     }
@@ -362,6 +395,7 @@ impl Batch<'_> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
+        self.add_pending();
         if !self.deferred.is_empty() {
             self.open.deferred_len.fetch_add(self.deferred.len(), Ordering::Relaxed);
             self.open.deferred.push(std::mem::take(&mut self.deferred));
@@ -390,8 +424,8 @@ mod tests {
     #[test]
     fn a_cell_holds_both_counts_whatever_their_signs() {
         let cell = Cell::default();
-        for (bad, total) in [(3.0, 10.0), (-5.0, 0.0), (0.0, -4.0), (-1.0, -7.0), (4.0, 2.0)] {
-            assert_eq!(cell.add(packed(Counts { bad, total }).unwrap()), None);
+        for (bad, total) in [(3, 10), (-5, 0), (0, -4), (-1, -7), (4, 2)] {
+            assert_eq!(cell.add(packed(bad, total)), None);
         }
         assert_eq!(cell.take(), Counts { bad: 1.0, total: 1.0 });
         assert!(cell.is_zero());
@@ -400,10 +434,11 @@ mod tests {
     #[test]
     fn a_full_cell_moves_on_before_it_overflows() {
         let cell = Cell::default();
-        let most = Counts { bad: -f64::from(CELL_ADD_MAX), total: f64::from(CELL_ADD_MAX) };
+        let add_max = CELL_ADD_MAX as i32;
+        let most = Counts { bad: -f64::from(add_max), total: f64::from(add_max) };
         let mut moved = Counts::ZERO;
         for _ in 0..10_000 {
-            moved += cell.add(packed(most).unwrap()).unwrap_or(Counts::ZERO);
+            moved += cell.add(packed(-add_max, add_max)).unwrap_or(Counts::ZERO);
         }
         moved += cell.take();
         assert_eq!(moved, most * 10_000.0);
@@ -412,7 +447,7 @@ mod tests {
     #[test]
     fn a_cell_takes_no_fractions_and_no_millions() {
         for count in [0.5, f64::from(CELL_ADD_MAX) + 1.0, -1e12, f64::NAN] {
-            assert_eq!(packed(Counts { bad: 0.0, total: count }), None, "{count}");
+            assert_eq!(whole(Counts { bad: 0.0, total: count }), None, "{count}");
         }
     }
 

@@ -62,6 +62,12 @@ impl Histogram {
         self.started_at
     }
 
+    /// Says when the series began, if that is not known.
+    #[must_use]
+    pub fn or_started_at(self, started_at: Timestamp) -> Self {
+        Self { started_at: self.started_at.or(Some(started_at)), ..self }
+    }
+
     /// Whether it says that the series ended, and nothing else.
     pub fn is_stale_marker(&self) -> bool {
         matches!(self.content, Content::StaleMarker)

@@ -350,7 +350,7 @@ impl Ingest {
     fn leave_to_replica(&self, request: &Request) -> WriteStats {
         let mut tally = Tally::new(request.exemplars);
         tally.accept(Outcome::Deduplicated, request.samples.len());
-        tally.written.histograms = request.histogram_count();
+        tally.accept_histograms(Outcome::Deduplicated, request.histogram_count());
         WriteStats { is_deduplicated: true, ..self.publish(&tally) }
     }
 

@@ -15,7 +15,7 @@ mod v1;
 mod v2;
 mod wire;
 
-pub use request::{RawLabel, Request, SeriesView, hash_labels};
+pub use request::{EncodedHistogram, RawLabel, Request, SeriesView, hash_labels};
 pub use snappy::decompress;
 
 /// The version of the protocol that a body is written in.

@@ -99,7 +99,12 @@ impl Counting<'_> {
             return self.tally.accept_histograms(Outcome::HistogramIgnored, range.len());
         }
         for encoded in self.request.histograms(self.message, range) {
-            match Histogram::decode(encoded) {
+            let start_ms = encoded.series_start_ms;
+            let decoded = Histogram::decode(encoded.message).map(|histogram| match start_ms {
+                0 => histogram,
+                start_ms => histogram.or_started_at(Timestamp(start_ms)),
+            });
+            match decoded {
                 Ok(histogram) if self.is_in_time(histogram.at()) => {
                     let outcome =
                         series.observe_histogram(self.ingest, &mut self.batch, self.moment, histogram);

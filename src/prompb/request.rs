@@ -24,7 +24,7 @@ pub struct Request {
     pub samples: Vec<Sample>,
     /// How many exemplars it holds; they are accepted and not kept.
     pub exemplars: usize,
-    pub(super) histograms: Vec<Span>,
+    pub(super) histograms: Vec<HistogramPlace>,
     /// Labels that a sender did not write in one run, copied together.
     pub(super) gathered: Vec<u8>,
     /// What the labels of a 2.0 request refer to.
@@ -42,6 +42,22 @@ pub struct SeriesView {
     pub histograms_end: u32,
     pub(super) labels: Span,
     pub(super) is_gathered: bool,
+}
+
+/// A native histogram as it came.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EncodedHistogram<'a> {
+    /// The protobuf message.
+    pub message: &'a [u8],
+    /// When the series began, in milliseconds since the Unix epoch, if the histogram itself does not say; 0 if
+    /// the series does not say either.
+    pub series_start_ms: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HistogramPlace {
+    pub(super) span: Span,
+    pub(super) series_start_ms: i64,
 }
 
 /// A part of the message. Messages are below 4 GiB: snappy has no larger ones.
@@ -154,8 +170,15 @@ impl Request {
     }
 
     /// The encoded histograms of a range of them.
-    pub fn histograms<'a>(&self, message: &'a [u8], range: Range<usize>) -> impl Iterator<Item = &'a [u8]> {
-        self.histograms[range].iter().map(|span| &message[span.range()])
+    pub fn histograms<'a>(
+        &self,
+        message: &'a [u8],
+        range: Range<usize>,
+    ) -> impl Iterator<Item = EncodedHistogram<'a>> {
+        self.histograms[range].iter().map(|HistogramPlace { span, series_start_ms }| EncodedHistogram {
+            message: &message[span.range()],
+            series_start_ms: *series_start_ms,
+        })
     }
 
     /// How many native histograms it holds.
@@ -174,6 +197,11 @@ impl Request {
     fn encoded_labels<'a>(&'a self, message: &'a [u8], series: &SeriesView) -> &'a [u8] {
         let source = if series.is_gathered { &self.gathered } else { message };
         &source[series.labels.range()]
+    }
+
+    /// Adds a histogram that ends at a place of the message.
+    pub(super) fn push_histogram(&mut self, end: usize, encoded: &[u8]) {
+        self.histograms.push(HistogramPlace { span: Span::before(end, encoded), series_start_ms: 0 });
     }
 
     /// Adds a series whose labels, samples and histograms have been read.

@@ -158,7 +158,7 @@ fn read_series(
             (2, Value::Bytes(sample)) => request.samples.push(read_sample(sample)?),
             (3, Value::Bytes(_)) => request.exemplars += 1,
             (4, Value::Bytes(bytes)) => {
-                request.histograms.push(Span::before(base + reader.position(), bytes));
+                request.push_histogram(base + reader.position(), bytes);
             }
             (1..=4, _) => return Err(reader.malformed("field of a series has a wrong wire type")),
             _ => (),

@@ -115,7 +115,7 @@ fn read_series(request: &mut Request, message: &[u8], base: usize) -> Result<(),
             }
             (2, Value::Bytes(sample)) => request.samples.push(read_sample(sample)?),
             (3, Value::Bytes(bytes)) => {
-                request.histograms.push(Span::before(base + reader.position(), bytes));
+                request.push_histogram(base + reader.position(), bytes);
             }
             (4, Value::Bytes(_)) => request.exemplars += 1,
             (5, Value::Bytes(_)) => (),
@@ -130,15 +130,20 @@ fn read_series(request: &mut Request, message: &[u8], base: usize) -> Result<(),
         request.symbols.references.truncate(references);
         return Ok(());
     }
-    note_created(&mut request.samples[samples..], created_ms);
+    if created_ms != 0 {
+        note_created(request, samples, histograms, created_ms);
+    }
     request.push_series(0, Span::new(references..request.symbols.references.len()), false);
     request.check_size(&reader)
 }
 
 /// Up to 2.0-rc.3 the start timestamp was the series'; since then each sample has its own.
-fn note_created(samples: &mut [Sample], created_ms: i64) {
-    for sample in samples.iter_mut().filter(|sample| sample.start_ms == 0) {
+fn note_created(request: &mut Request, samples: usize, histograms: usize, created_ms: i64) {
+    for sample in request.samples[samples..].iter_mut().filter(|sample| sample.start_ms == 0) {
         sample.start_ms = created_ms;
+    }
+    for histogram in &mut request.histograms[histograms..] {
+        histogram.series_start_ms = created_ms;
     }
 }
 
@@ -280,7 +285,7 @@ mod tests {
             let of_series = &request.samples[samples..series.samples_end as usize];
             let values = of_series.iter().map(|s| (s.timestamp_ms, s.value.to_bits(), s.start_ms)).collect();
             let encoded = request.histograms(message, histograms..series.histograms_end as usize);
-            let decoded = encoded.map(|bytes| generated::Histogram::decode(bytes).unwrap()).collect();
+            let decoded = encoded.map(|bytes| generated::Histogram::decode(bytes.message).unwrap()).collect();
             (samples, histograms) = (series.samples_end as usize, series.histograms_end as usize);
             (labels, values, decoded)
         });

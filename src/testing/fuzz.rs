@@ -98,7 +98,7 @@ fn walk(request: &mut Request, version: Version, message: &[u8]) -> Result<Plain
         plain.series.push(PlainSeries {
             labels,
             samples: of_series.iter().map(|s| (s.timestamp_ms, s.value.to_bits(), s.start_ms)).collect(),
-            histograms: encoded.map(|bytes| again(version, bytes)).collect(),
+            histograms: encoded.map(|bytes| again(version, bytes.message)).collect(),
         });
         (samples, histograms) = (view.samples_end as usize, view.histograms_end as usize);
     }

@@ -575,6 +575,29 @@ fn labels_that_are_not_there_refuse_their_series_alone() {
     assert_eq!(events(&mut world, at(2)), (0.0, 3.0));
 }
 
+#[test]
+fn a_histogram_has_the_start_of_its_series_if_it_has_none() {
+    let mut world = latency_world();
+    let histogram = v2::Histogram {
+        count: Some(v2::histogram::Count::CountInt(8)),
+        positive_spans: vec![v2::BucketSpan { offset: 0, length: 1 }],
+        positive_deltas: vec![8],
+        timestamp: at(5).0,
+        ..Default::default()
+    };
+    let symbols = ["", "__name__", "request_duration_seconds"].map(str::to_owned).to_vec();
+    let series = v2::TimeSeries {
+        labels_refs: vec![1, 2],
+        histograms: vec![histogram],
+        created_timestamp: at(1).0,
+        ..Default::default()
+    };
+    let body = compress(&v2::Request { symbols, timeseries: vec![series] }.encode_to_vec());
+    world.send_body_of(Version::V2, &body, at(5)).unwrap();
+    assert_eq!(events(&mut world, at(6)), (8.0, 8.0));
+    assert_eq!(world.outcome("started"), 1);
+}
+
 // --- pairs of senders ---
 
 /// A replica of the pair `eu` delivers the count of requests that failed.

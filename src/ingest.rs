@@ -320,7 +320,6 @@ impl Ingest {
             *expects_strangers = true;
             drop(held);
             held = self.meet_strangers(message, request, known, &mut tally, now)?;
-            held.find_all(&request.series, known);
         }
         self.count(&held, message, request, known, Moment { now, replica_epoch }, &mut tally);
         drop(held);

@@ -69,10 +69,34 @@ impl Ingest {
         &'t self,
         message: &[u8],
         request: &Request,
-        known: &[Known],
+        known: &mut Vec<Known>,
         tally: &mut Tally,
         now: Timestamp,
     ) -> Result<Held<'t>, WriteError> {
+        loop {
+            tally.first_refusal = None;
+            let (met, acquaintances) = self.meet_all(message, request, known, tally)?;
+            let held = self.remember(acquaintances, tally, now);
+            held.find_all(&request.series, known);
+            let mut found = request.series.iter().zip(&*known);
+            if found.all(|(view, known)| *known != Known::Stranger || met.contains(&view.hash)) {
+                return Ok(held);
+            }
+            // While the table was not held, or to make room for these, others were forgotten that had been
+            // known. Met again with all the rest, they enter together, and nobody comes in between.
+            drop(held);
+            known.fill(Known::Stranger);
+        }
+    }
+
+    /// The hashes of the strangers of a request, and what is to be remembered of those that are acceptable.
+    fn meet_all(
+        &self,
+        message: &[u8],
+        request: &Request,
+        known: &[Known],
+        tally: &mut Tally,
+    ) -> Result<(HashSet<u64>, Vec<Acquaintance>), WriteError> {
         let mut met = HashSet::with_capacity(known.len().min(STRANGERS_USUAL_MAX));
         let mut acquaintances = Vec::with_capacity(met.capacity());
         let mut strangers = Strangers::new(self, message, request);
@@ -86,7 +110,7 @@ impl Ingest {
                 Err(Fault::Malformed(error)) => return Err(error.into()),
             }
         }
-        Ok(self.remember(acquaintances, tally, now))
+        Ok((met, acquaintances))
     }
 
     fn remember(&self, acquaintances: Vec<Acquaintance>, tally: &mut Tally, now: Timestamp) -> Held<'_> {

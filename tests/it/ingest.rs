@@ -241,6 +241,23 @@ fn more_series_than_allowed_are_refused_and_the_known_ones_go_on() {
 }
 
 #[test]
+fn a_request_that_makes_room_for_its_strangers_loses_none_of_its_known_series() {
+    let ingest = ingest::Config { series_max: 1, ..ingest::Config::default() };
+    let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+    let mut world = World::new(slos(SPEC), engine, ingest, NOW);
+    let good = [1, 2, 3, 4];
+    send_v2(&world, vec![series_of(&good, at(0), 0.0, NO_START)]).unwrap();
+    // With these, more label blocks are known than may be, and the next new one makes them be forgotten.
+    for name in ["a", "b", "c"] {
+        world.send(&[sent(name, at(0), 1.0)], at(0)).unwrap();
+    }
+    let request = vec![series_of(&good, at(1), 3.0, NO_START), series_of(&[1, 6], at(1), 1.0, NO_START)];
+    assert_eq!(send_v2(&world, request).unwrap().samples, 2);
+    assert_eq!(events(&mut world, at(2)), (0.0, 3.0));
+    assert_eq!(world.outcome("refused"), 0);
+}
+
+#[test]
 fn when_too_much_waits_requests_are_turned_away() {
     let ingest = ingest::Config { deferred_max: 0, ..ingest::Config::default() };
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };

@@ -16,5 +16,6 @@ mod oracle;
 mod rules;
 mod scripts;
 mod senders;
+mod stress;
 mod support;
 mod tidy;

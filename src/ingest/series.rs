@@ -8,7 +8,7 @@ use super::{
     routes::{Arrival, Refused, Routes},
 };
 use crate::{
-    counter::{Counter, Observation, Reading},
+    counter::{Counter, Growth, Observation, Reading},
     histogram::{Histogram, HistogramCounter, HistogramObservation, HistogramReading},
     prompb::Sample,
     time::Timestamp,
@@ -22,7 +22,7 @@ pub(super) struct Series {
     routes: Arc<Routes>,
     extra: Option<Box<Extra>>,
     last_arrival: Timestamp,
-    /// In which election won the replica that sent the last sample; 0 if there was none.
+    /// In which election won the replica that sent the last sample that counted; 0 if there was none.
     replica_epoch: u32,
 }
 
@@ -86,6 +86,9 @@ impl Series {
             Observation::Stale | Observation::Rejected(_) => (),
         }
         self.note_liveness(ingest, was_live);
+        let is_behind = matches!(observation, Observation::Increment { kind: Growth::Skew, .. });
+        let counts = !matches!(observation, Observation::Rejected(_) | Observation::Stale);
+        self.note_handover(moment, is_handover && counts && !is_behind);
         observation
     }
 
@@ -117,6 +120,9 @@ impl Series {
             }
         }
         self.note_liveness(ingest, was_live);
+        let is_behind = matches!(observation, HistogramObservation::Increment { kind: Growth::Skew, .. });
+        let counts = !matches!(observation, HistogramObservation::Rejected(_) | HistogramObservation::Stale);
+        self.note_handover(moment, is_handover && counts && !is_behind);
         (&observation).into()
     }
 
@@ -137,6 +143,7 @@ impl Series {
         self.counter.is_live() || self.extra.as_ref().is_some_and(|extra| extra.histogram.is_live())
     }
 
+<<<<<<< HEAD
     #[inline]
     fn note_liveness(&self, ingest: &Ingest, was_live: bool) {
         let is_live = self.is_live();
@@ -147,13 +154,25 @@ impl Series {
     }
 
     /// Returns whether another replica has taken over since the last sample.
+=======
+    /// Returns whether another replica has taken over since the last sample that counted.
+>>>>>>> 905484a (Let a handover last until the new replica has caught up)
     #[inline]
     fn note_arrival(&mut self, ingest: &Ingest, moment: Moment) -> bool {
         self.last_arrival = moment.now;
         if self.extra.is_some() {
             self.enter_groups(ingest);
         }
-        moment.replica_epoch.is_some_and(|epoch| std::mem::replace(&mut self.replica_epoch, epoch) != epoch)
+        moment.replica_epoch.is_some_and(|epoch| self.replica_epoch != epoch)
+    }
+
+    /// Ends a handover. Not before a sample of the new replica has gone beyond what is known from the former
+    /// one: those that lag behind it say nothing of the next.
+    #[inline]
+    fn note_handover(&mut self, moment: Moment, is_done: bool) {
+        if is_done {
+            self.replica_epoch = moment.replica_epoch.unwrap_or(self.replica_epoch);
+        }
     }
 
     /// Enters groups that were refused, if others have made room since it was last asked for.

@@ -619,6 +619,11 @@ fn a_histogram_has_the_start_of_its_series_if_it_has_none() {
 
 /// A replica of the pair `eu` delivers the count of requests that failed.
 fn replica(world: &World, name: &str, second: i64, value: f64) -> Result<ingest::WriteStats, WriteError> {
+    world.send_body(&replica_body(name, &[(second, value)]), at(second))
+}
+
+/// One series of a replica, with the values of these seconds.
+fn replica_body(name: &str, samples: &[(i64, f64)]) -> Vec<u8> {
     let labels = [
         ("__name__", "http_requests_total"),
         ("__replica__", name),
@@ -627,7 +632,12 @@ fn replica(world: &World, name: &str, second: i64, value: f64) -> Result<ingest:
         ("instance", "a"),
         ("job", "api"),
     ];
-    world.send_body(&raw_body(&[(&labels, at(second).0, value)]), at(second))
+    let labels = labels.map(|(name, value)| wire::Label { name: name.into(), value: value.into() }).to_vec();
+    let samples =
+        samples.iter().map(|(second, value)| wire::Sample { value: *value, timestamp: at(*second).0 });
+    let series = wire::TimeSeries { labels, samples: samples.collect(), ..Default::default() };
+    let request = wire::WriteRequest { timeseries: vec![series], metadata: Vec::new() };
+    compress(&request.encode_to_vec())
 }
 
 #[test]
@@ -661,6 +671,20 @@ fn a_replica_takes_over_without_loss_and_without_a_reset() {
     replica(&world, "one", 100, 3.0).unwrap();
     assert_eq!(events(&mut world, at(101)), (28.0, 28.0));
     assert_eq!(world.outcome("reset"), 1);
+}
+
+#[test]
+fn a_replica_that_takes_over_late_and_lags_for_long_is_no_reset() {
+    let mut world = world();
+    replica(&world, "one", 0, 100.0).unwrap();
+    replica(&world, "one", 15, 110.0).unwrap();
+    // `two` has a backlog, and its clock runs ahead of that of `one`.
+    for (second, value) in [(10, 105.0), (16, 108.0), (31, 109.0), (46, 125.0), (61, 120.0)] {
+        let body = replica_body("two", &[(second, value)]);
+        assert!(!world.send_body(&body, at(60 + second)).unwrap().is_deduplicated);
+    }
+    assert_eq!(events(&mut world, at(140)), (145.0, 145.0));
+    assert_eq!(["out_of_order", "skew", "reset"].map(|outcome| world.outcome(outcome)), [1, 2, 1]);
 }
 
 #[test]

@@ -307,7 +307,13 @@ impl Ingest {
         let replica_epoch = match self.election(message, request, now)? {
             Election::None => None,
             Election::Won(epoch) => Some(epoch),
-            Election::Lost => return Ok(self.leave_to_replica(request)),
+            Election::Lost => {
+                // Guesses hold for known series, and nobody knows those of the replica that does not count.
+                if request.is_guessed() {
+                    request.read(version, message, &self.table.hasher)?;
+                }
+                return Ok(self.leave_to_replica(message, request));
+            }
         };
         let mut tally = Tally::new(request.exemplars);
         let mut held = self.table.hold();
@@ -326,30 +332,36 @@ impl Ingest {
         self.finish(tally)
     }
 
-    /// Whether the sender is one of a pair, and which. As Mimir, by the first series of a request: external
-    /// labels are on all of them.
+    /// Whether the sender is one of a pair, and counts.
     fn election(&self, message: &[u8], request: &Request, now: Timestamp) -> Result<Election, WriteError> {
+        let Some((cluster, replica)) = self.pair(message, request) else { return Ok(Election::None) };
+        match self.elections.admit(cluster, replica, now) {
+            Verdict::Accept { epoch } => Ok(Election::Won(epoch)),
+            Verdict::Drop => Ok(Election::Lost),
+            Verdict::TooManyClusters => Err(WriteError::TooManyClusters(self.config.ha.clusters_max)),
+        }
+    }
+
+    /// The cluster and the replica that sends. As Mimir, by the first series of a request: external labels
+    /// are on all of them.
+    fn pair<'a>(&self, message: &'a [u8], request: &'a Request) -> Option<(&'a str, &'a str)> {
         let mut pairs = Vec::new();
         if self.elections.is_on() {
             // A series whose labels cannot be read does not speak for the others.
             let _ = request.series.iter().any(|series| request.labels(message, series, &mut pairs).is_ok());
         }
-        let Some((cluster, replica)) = self.elections.pair_of(pairs) else { return Ok(Election::None) };
-        match self.elections.admit(cluster, replica, now) {
-            Verdict::Accept { epoch } => Ok(Election::Won(epoch)),
-            Verdict::Drop => {
-                self.elections.note_deduplicated(cluster, request.samples.len());
-                Ok(Election::Lost)
-            }
-            Verdict::TooManyClusters => Err(WriteError::TooManyClusters(self.config.ha.clusters_max)),
-        }
+        self.elections.pair_of(pairs)
     }
 
     /// What the replica that is not elected sends counts as written: the elected one sends the same.
-    fn leave_to_replica(&self, request: &Request) -> WriteStats {
+    fn leave_to_replica(&self, message: &[u8], request: &Request) -> WriteStats {
+        let (samples, histograms) = (request.samples.len(), request.histogram_count());
+        if let Some((cluster, _)) = self.pair(message, request) {
+            self.elections.note_deduplicated(cluster, samples + histograms);
+        }
         let mut tally = Tally::new(request.exemplars);
-        tally.accept(Outcome::Deduplicated, request.samples.len());
-        tally.accept_histograms(Outcome::Deduplicated, request.histogram_count());
+        tally.accept(Outcome::Deduplicated, samples);
+        tally.accept_histograms(Outcome::Deduplicated, histograms);
         WriteStats { is_deduplicated: true, ..self.publish(&tally) }
     }
 

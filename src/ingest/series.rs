@@ -143,7 +143,6 @@ impl Series {
         self.counter.is_live() || self.extra.as_ref().is_some_and(|extra| extra.histogram.is_live())
     }
 
-<<<<<<< HEAD
     #[inline]
     fn note_liveness(&self, ingest: &Ingest, was_live: bool) {
         let is_live = self.is_live();
@@ -153,10 +152,7 @@ impl Series {
         }
     }
 
-    /// Returns whether another replica has taken over since the last sample.
-=======
     /// Returns whether another replica has taken over since the last sample that counted.
->>>>>>> 905484a (Let a handover last until the new replica has caught up)
     #[inline]
     fn note_arrival(&mut self, ingest: &Ingest, moment: Moment) -> bool {
         self.last_arrival = moment.now;

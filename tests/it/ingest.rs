@@ -688,6 +688,38 @@ fn a_replica_that_takes_over_late_and_lags_for_long_is_no_reset() {
 }
 
 #[test]
+fn all_samples_of_a_dropped_replica_are_counted_as_such() {
+    let world = world();
+    replica(&world, "one", 0, 0.0).unwrap();
+    let message = |name: &str, samples: &[(i64, f64)]| {
+        let mut message = Vec::new();
+        prompb::decompress(&replica_body(name, samples), 1 << 20, &mut message).unwrap();
+        message
+    };
+    // After a request of known series, one is read by looking at the ends of its series. That of the second
+    // one looks like that of the first.
+    replica(&world, "one", 1, 0.0).unwrap();
+    let mut body = [message("two", &[(1, 1.0)]), message("two", &[(2, 2.0), (3, 3.0)])].concat();
+    let written = world.send_body(&compress(&body), at(3)).unwrap();
+    assert_eq!((written.samples, written.is_deduplicated), (3, true));
+    assert_eq!(world.outcome("deduplicated"), 3);
+    body.extend_from_slice(b"\x0a\x10\x0a\x7f\x12\x0c\x09\x00\x00\x00\x00\x00\x00\xf0\x3f\x10\x01");
+    assert!(matches!(world.send_body(&compress(&body), at(3)), Err(WriteError::Malformed(_))));
+}
+
+#[test]
+fn histograms_of_a_dropped_replica_are_counted_as_such() {
+    let world = world();
+    replica(&world, "one", 0, 0.0).unwrap();
+    let histograms = vec![v2::Histogram::default(); 2];
+    let labels_refs = vec![1, 2, 7, 8, 9, 11];
+    let written =
+        send_v2(&world, vec![v2::TimeSeries { labels_refs, histograms, ..Default::default() }]).unwrap();
+    assert_eq!((written.samples, written.histograms, written.is_deduplicated), (0, 2, true));
+    assert_eq!(world.outcome("deduplicated"), 2);
+}
+
+#[test]
 fn a_replica_label_without_a_cluster_is_a_label_like_others() {
     let mut world = world();
     for (name, value) in [("one", 5.0), ("two", 7.0)] {

@@ -53,7 +53,7 @@ pub struct Config {
     pub decoded_bytes_max: usize,
     /// The most labels a series may have. A series with more is refused.
     pub labels_per_series_max: usize,
-    /// The most bytes the encoded labels of a series may have. A series with more is refused.
+    /// The most bytes that the names and values of its labels may have. A series with more is refused.
     pub label_bytes_max: usize,
     /// The most series followed at once. Further ones are refused.
     pub series_max: usize,
@@ -165,7 +165,7 @@ pub enum Refusal {
     TooLong {
         /// Labels of the series.
         labels: usize,
-        /// Bytes of its encoded labels.
+        /// Bytes of their names and values.
         bytes: usize,
         /// The most labels.
         labels_max: usize,
@@ -346,11 +346,22 @@ impl Ingest {
     /// are on all of them.
     fn pair<'a>(&self, message: &'a [u8], request: &'a Request) -> Option<(&'a str, &'a str)> {
         let mut pairs = Vec::new();
-        if self.elections.is_on() {
-            // A series whose labels cannot be read does not speak for the others.
-            let _ = request.series.iter().any(|series| request.labels(message, series, &mut pairs).is_ok());
+        // A series whose labels cannot be read, or are too many or too long, does not speak for the others.
+        let mut speaks =
+            |series| request.labels(message, series, &mut pairs).is_ok() && self.check_limits(&pairs).is_ok();
+        let is_any = self.elections.is_on() && request.series.iter().any(&mut speaks);
+        is_any.then(|| self.elections.pair_of(pairs)).flatten()
+    }
+
+    /// Whether a series has not too many and not too long labels, in whichever way they are encoded.
+    fn check_limits<T: AsRef<[u8]>>(&self, pairs: &[(T, T)]) -> Result<(), Refusal> {
+        let (labels_max, bytes_max) = (self.config.labels_per_series_max, self.config.label_bytes_max);
+        let bytes = |(name, value): &(T, T)| name.as_ref().len() + value.as_ref().len();
+        let (labels, bytes) = (pairs.len(), pairs.iter().map(bytes).sum());
+        if labels > labels_max || bytes > bytes_max {
+            return Err(Refusal::TooLong { labels, bytes, labels_max, bytes_max });
         }
-        self.elections.pair_of(pairs)
+        Ok(())
     }
 
     /// What the replica that is not elected sends counts as written: the elected one sends the same.

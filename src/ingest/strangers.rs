@@ -146,10 +146,12 @@ impl<'a> Strangers<'a> {
         let is_canonical = self.request.canonical_labels(self.message, view, &mut self.labels)
             // The series of a pair of replicas are the same series.
             && !self.ingest.elections.is_of_pair(&self.labels);
-        if !is_canonical {
+        if is_canonical {
+            self.ingest.check_limits(&self.labels)?;
+        } else {
             self.request.labels(self.message, view, &mut self.raw)?;
+            self.ingest.check_limits(&self.raw)?;
         }
-        self.check_size(view, if is_canonical { self.labels.len() } else { self.raw.len() })?;
         let series = || show(self.message, self.request, view);
         let labels = if is_canonical {
             LabelsRef::of_sorted(&self.labels)
@@ -178,16 +180,6 @@ impl<'a> Strangers<'a> {
             Followed { canonical, routes, refused }
         });
         Ok(Acquaintance { hash: view.hash, followed })
-    }
-
-    fn check_size(&self, view: &SeriesView, labels: usize) -> Result<(), Refusal> {
-        let config = &self.ingest.config;
-        let (labels_max, bytes_max) = (config.labels_per_series_max, config.label_bytes_max);
-        let bytes = self.request.label_bytes(view);
-        if labels > labels_max || bytes > bytes_max {
-            return Err(Refusal::TooLong { labels, bytes, labels_max, bytes_max });
-        }
-        Ok(())
     }
 }
 

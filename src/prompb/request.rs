@@ -161,14 +161,6 @@ impl Request {
             && v1::canonical_labels(self.encoded_labels(message, series), labels).is_some()
     }
 
-    /// How many bytes the labels of a series have, about.
-    pub fn label_bytes(&self, series: &SeriesView) -> usize {
-        match self.version {
-            Version::V1 => series.labels.range().len(),
-            Version::V2 => self.symbols.label_bytes(series.labels),
-        }
-    }
-
     /// The encoded histograms of a range of them.
     pub fn histograms<'a>(
         &self,

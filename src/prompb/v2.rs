@@ -187,12 +187,6 @@ impl Symbols {
         self.places.capacity().max(self.references.capacity() / 20)
     }
 
-    /// How many bytes the labels of a series have.
-    pub(super) fn label_bytes(&self, series: Span) -> usize {
-        let places = self.references[series.range()].iter().map(|n| self.places.get(*n as usize));
-        places.flatten().map(|place| place.range().len()).sum()
-    }
-
     /// Name and value of each label of a series.
     pub(super) fn labels<'a>(
         &self,

@@ -161,6 +161,26 @@ fn too_many_labels_and_too_long_ones_are_refused() {
 }
 
 #[test]
+fn the_limit_on_label_bytes_is_the_same_in_both_versions() {
+    // __name__ http_requests_total code 200
+    for (label_bytes_max, is_accepted) in [(34, true), (33, false)] {
+        let ingest = ingest::Config { label_bytes_max, ..ingest::Config::default() };
+        let world = World::new(slos(SPEC), engine::Config::default(), ingest, NOW);
+        let labels = [("__name__", "http_requests_total"), ("code", "200")];
+        let v1 = world.send_body(&raw_body(&[(&labels, at(0).0, 1.0)]), at(0));
+        assert_eq!(v1.is_ok(), is_accepted, "{v1:?}");
+        let world = World::new(
+            slos(SPEC),
+            engine::Config::default(),
+            ingest::Config { label_bytes_max, ..ingest::Config::default() },
+            NOW,
+        );
+        let v2 = send_v2(&world, vec![series_of(&[1, 2, 3, 4], at(0), 1.0, NO_START)]);
+        assert_eq!(v2.is_ok(), is_accepted, "{v2:?}");
+    }
+}
+
+#[test]
 fn a_sample_from_the_future_is_refused_and_one_slightly_ahead_waits_for_its_time() {
     let mut world = world();
     world.send(&[requests("200", at(0), 0.0), requests("500", at(0), 0.0)], at(0)).unwrap();
@@ -717,6 +737,17 @@ fn histograms_of_a_dropped_replica_are_counted_as_such() {
         send_v2(&world, vec![v2::TimeSeries { labels_refs, histograms, ..Default::default() }]).unwrap();
     assert_eq!((written.samples, written.histograms, written.is_deduplicated), (0, 2, true));
     assert_eq!(world.outcome("deduplicated"), 2);
+}
+
+#[test]
+fn labels_beyond_the_limits_elect_nobody() {
+    let world = world();
+    let cluster = "c".repeat(1 << 20);
+    for name in ["one", "two"] {
+        let labels = [("__name__", "x"), ("__replica__", name), ("cluster", cluster.as_str())];
+        let error = world.send_body(&raw_body(&[(&labels, NOW.0, 1.0)]), NOW).unwrap_err().to_string();
+        assert!(error.contains("limits.label_bytes_max"), "{error}");
+    }
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub type RawLabel<'a> = (&'a [u8], &'a [u8]);
 
 // Real requests have thousands; 32 MiB of the shortest possible series would be millions, each of them
 // twenty times its size in memory.
-const ENTRIES_MAX: usize = 1_000_000;
+pub(super) const ENTRIES_MAX: usize = 1_000_000;
 // What the labels of a series usually take.
 const LABEL_BYTES: usize = 256;
 

@@ -16,7 +16,7 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 
 use super::{
     Error, RawLabel, Request, Sample,
-    request::{Span, hash_bytes},
+    request::{ENTRIES_MAX, Span, hash_bytes},
     wire::{Reader, Value},
 };
 
@@ -63,6 +63,9 @@ pub(super) fn labels<'a>(block: &'a [u8], labels: &mut Vec<RawLabel<'a>>) -> Res
     while let Some((_, value)) = reader.field()? {
         let Value::Bytes(label) = value else { return Err(reader.malformed("label has a wrong wire type")) };
         labels.push(read_label(label)?);
+        if labels.len() > ENTRIES_MAX {
+            return Err(reader.malformed("more than 1000000 labels"));
+        }
     }
     Ok(())
 }
@@ -81,7 +84,7 @@ pub(super) fn canonical_labels<'a>(block: &'a [u8], labels: &mut Vec<(&'a str, &
         let (name, value) = (text.get(at + 4..name_end)?, text.get(name_end + 2..value_end)?);
         let is_next = labels.last().map_or(!name.is_empty(), |(last, _)| *last < name);
         let is_short = length < 0x80 && at + 2 + usize::from(length) == value_end;
-        if !(is_next && is_short) || value.is_empty() {
+        if !(is_next && is_short) || value.is_empty() || labels.len() == ENTRIES_MAX {
             return None;
         }
         labels.push((name, value));
@@ -382,6 +385,13 @@ mod tests {
         refused(&body, "more than 1000000 series and samples at byte 2 of 2");
         let series = [&b"\x0a\x80\x92\xf4\x01"[..], &b"\x12\x00".repeat(2_000_000)].concat();
         refused(&series, "more than 1000000 series and samples at byte 2000002 of 4000000");
+    }
+
+    #[test]
+    fn a_series_of_millions_of_labels_is_refused() {
+        let block = b"\x0a\x00".repeat(2_000_000);
+        let refused = labels(&block, &mut Vec::new()).unwrap_err().to_string();
+        assert!(refused.ends_with("more than 1000000 labels at byte 2000002 of 4000000"), "{refused}");
     }
 
     #[track_caller]

@@ -181,6 +181,21 @@ fn the_limit_on_label_bytes_is_the_same_in_both_versions() {
 }
 
 #[test]
+fn a_label_whose_empty_name_is_written_is_refused() {
+    let mut world = world();
+    let label = |name: &[u8], value: &[u8]| {
+        let label = [&[0x0a, name.len() as u8], name, &[0x12, value.len() as u8], value].concat();
+        [&[0x0a, label.len() as u8], label.as_slice()].concat()
+    };
+    let labels = [label(b"", b"x"), label(b"__name__", b"http_requests_total")].concat();
+    let series = [labels.as_slice(), b"\x12\x02\x10\x01"].concat();
+    let message = [&[0x0a, series.len() as u8], series.as_slice()].concat();
+    let error = world.send_body(&compress(&message), NOW).unwrap_err().to_string();
+    assert!(error.contains("a label has no name"), "{error}");
+    assert_eq!(events(&mut world, at(1)), (0.0, 0.0));
+}
+
+#[test]
 fn a_sample_from_the_future_is_refused_and_one_slightly_ahead_waits_for_its_time() {
     let mut world = world();
     world.send(&[requests("200", at(0), 0.0), requests("500", at(0), 0.0)], at(0)).unwrap();

@@ -154,6 +154,11 @@ impl Routes {
         let first = scrapes.next()??;
         scrapes.try_fold(first, |latest, scrape| Some(latest.max(scrape?)))
     }
+
+    /// Takes back what is known of the targets: their scrapes held series that nobody took note of.
+    pub(super) fn start_over(&self) {
+        self.routes.iter().filter_map(|route| route.target.as_ref()).for_each(|target| target.start_over());
+    }
 }
 
 // === impl Route ===
@@ -318,6 +323,12 @@ impl Target {
         };
         *scrapes = Some(next);
         self.latest_ms.store(next.latest.0, Ordering::Relaxed);
+    }
+
+    fn start_over(&self) {
+        let mut scrapes = self.scrapes.lock();
+        *scrapes = None;
+        self.latest_ms.store(i64::MIN, Ordering::Relaxed);
     }
 
     /// The last scrape before `at`, if it is recent and the target had been followed for a while by then.

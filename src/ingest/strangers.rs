@@ -124,8 +124,10 @@ impl Ingest {
                     table.insert_unselected(hash);
                     continue;
                 };
-                let follow = || Series::new(routes, refused, now);
+                let follow = || Series::new(Arc::clone(&routes), refused, now);
                 if let Err(followed) = table.insert_followed(hash, canonical, series_max, follow) {
+                    // Once there is room for it, it must not seem to be new.
+                    routes.start_over();
                     tally.first_refusal.get_or_insert(Refusal::TooManySeries(followed));
                 }
             }

@@ -293,6 +293,24 @@ fn a_request_that_makes_room_for_its_strangers_loses_none_of_its_known_series() 
 }
 
 #[test]
+fn a_series_that_was_refused_for_want_of_room_is_not_taken_for_newly_born() {
+    const DAY: i64 = 86_400;
+    let ingest = ingest::Config { series_max: 2, ..ingest::Config::default() };
+    let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+    let mut world = World::new(slos(SPEC), engine, ingest, at(-DAY));
+    let other = sent(r#"http_requests_total{job="other",instance="b",code="200"}"#, at(-DAY), 0.0);
+    world.send(&[other], at(-DAY)).unwrap();
+    for second in (0..1_200).step_by(15) {
+        world.send(&[requests("200", at(second), 0.0)], at(second)).unwrap();
+        assert!(world.send(&[requests("500", at(second), 700.0)], at(second)).is_err());
+    }
+    world.sweep(at(1_200));
+    world.send(&[requests("200", at(1_200), 0.0), requests("500", at(1_200), 701.0)], at(1_200)).unwrap();
+    world.send(&[requests("500", at(1_215), 703.0)], at(1_215)).unwrap();
+    assert_eq!(events(&mut world, at(1_216)), (2.0, 2.0));
+}
+
+#[test]
 fn when_too_much_waits_requests_are_turned_away() {
     let ingest = ingest::Config { deferred_max: 0, ..ingest::Config::default() };
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };

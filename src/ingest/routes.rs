@@ -4,6 +4,7 @@
 //! them so. And the scrapes of a target tell whether a new series of it was born since the last one.
 
 use std::{
+    mem,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -44,6 +45,14 @@ pub(super) struct Route {
     worth: Arc<Worth>,
     /// `None` when the labels do not tell where the series was scraped.
     target: Option<Arc<Target>>,
+}
+
+/// The routes found last: most series of a target come one after the other.
+#[derive(Debug, Default)]
+pub(super) struct LastRoutes {
+    key: Vec<u8>,
+    next_key: Vec<u8>,
+    routes: Option<Arc<Routes>>,
 }
 
 /// Groups that their SLOs had no room for. All series of a group must enter it together as soon as there
@@ -202,16 +211,20 @@ impl Route {
 
 impl RouteBook {
     /// The routes of a series that these terms select, and the groups that were not opened for it because
-    /// their SLO has too many. `None` if its shares cancel out. `key` is memory to use.
+    /// their SLO has too many. `None` if its shares cancel out.
     pub(super) fn routes_of(
         &self,
         terms: &[TermId],
         labels: LabelsRef<'_>,
         instances: &Instances,
-        key: &mut Vec<u8>,
+        last: &mut LastRoutes,
     ) -> Option<(Arc<Routes>, Option<Refused>)> {
-        write_key(terms, labels, instances, key);
-        if let Some(routes) = self.known.lock().get(&**key) {
+        write_key(terms, labels, instances, &mut last.next_key);
+        if last.key != last.next_key {
+            mem::swap(&mut last.key, &mut last.next_key);
+            last.routes = self.known.lock().get(&*last.key).cloned();
+        }
+        if let Some(routes) = &last.routes {
             return Some((Arc::clone(routes), None));
         }
         let asked_at = instances.closed();
@@ -229,7 +242,8 @@ impl RouteBook {
         }
         let routes = Arc::new(Routes::new(routes));
         if matches.is_empty() {
-            self.known.lock().insert(key.as_slice().into(), Arc::clone(&routes));
+            self.known.lock().insert(last.key.as_slice().into(), Arc::clone(&routes));
+            last.routes = Some(Arc::clone(&routes));
             return Some((routes, None));
         }
         Some((routes, Some(Refused { matches, scraped, asked_at })))
@@ -245,7 +259,7 @@ impl RouteBook {
         is_live: bool,
     ) -> Option<Arc<Routes>> {
         let closed = instances.closed();
-        if std::mem::replace(&mut refused.asked_at, closed) == closed {
+        if mem::replace(&mut refused.asked_at, closed) == closed {
             return None;
         }
         let mut all = routes.routes.clone();

@@ -6,7 +6,7 @@ use foldhash::{HashSet, HashSetExt};
 
 use super::{
     BLOCKS_PER_SERIES, Ingest, Refusal, Tally, WriteError,
-    routes::{Refused, Routes},
+    routes::{LastRoutes, Refused, Routes},
     series::Series,
     show,
     table::{Held, Known},
@@ -26,7 +26,7 @@ struct Strangers<'a> {
     raw: Vec<RawLabel<'a>>,
     labels: Vec<(&'a str, &'a str)>,
     terms: Vec<TermId>,
-    key: Vec<u8>,
+    last_routes: LastRoutes,
     block: Vec<u8>,
 }
 
@@ -139,9 +139,8 @@ impl Ingest {
 
 impl<'a> Strangers<'a> {
     fn new(ingest: &'a Ingest, message: &'a [u8], request: &'a Request) -> Self {
-        let (raw, labels) = (Vec::new(), Vec::new());
-        let (terms, key, block) = (Vec::new(), Vec::new(), Vec::new());
-        Self { ingest, message, request, raw, labels, terms, key, block }
+        let (raw, labels, terms, block) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { ingest, message, request, raw, labels, terms, last_routes: LastRoutes::default(), block }
     }
 
     fn meet(&mut self, view: &SeriesView) -> Result<Acquaintance, Fault> {
@@ -168,7 +167,7 @@ impl<'a> Strangers<'a> {
         let Ingest { instances, routes, table, telemetry, .. } = self.ingest;
         instances.plan().terms(labels, &mut self.terms);
         let found = (!self.terms.is_empty())
-            .then(|| routes.routes_of(&self.terms, labels, instances, &mut self.key))
+            .then(|| routes.routes_of(&self.terms, labels, instances, &mut self.last_routes))
             .flatten();
         let followed = found.map(|(routes, refused)| {
             if let Some(refused) = &refused {

@@ -193,9 +193,13 @@ impl Inner {
         let number = match self.find(canonical) {
             Known::Followed(number) => number,
             Known::Unselected | Known::Stranger if self.followed >= series_max => return Err(self.followed),
-            Known::Unselected | Known::Stranger => {
+            known => {
                 let number = self.place(follow());
-                self.insert(canonical, number.0);
+                if known == Known::Stranger {
+                    self.insert_new(canonical, number.0);
+                } else {
+                    self.insert(canonical, number.0);
+                }
                 number
             }
         };
@@ -229,16 +233,20 @@ impl Inner {
 
     /// True if the block is new.
     fn insert(&mut self, hash: u64, series: u32) -> bool {
-        let block = Block { hash: [hash as u32, (hash >> 32) as u32], series };
-        if let Some(place) = self.place_of(hash) {
-            self.blocks[place] = block;
-            return false;
+        let known = self.place_of(hash);
+        match known {
+            Some(place) => self.blocks[place].series = series,
+            None => self.insert_new(hash, series),
         }
+        known.is_none()
+    }
+
+    fn insert_new(&mut self, hash: u64, series: u32) {
+        let block = Block { hash: [hash as u32, (hash >> 32) as u32], series };
         let place = self.free_blocks.pop().unwrap_or_else(|| self.push_block(block));
         self.blocks[place as usize] = block;
         let blocks = &self.blocks;
         self.index[part(hash)].insert_unique(hash, place, |place| blocks[*place as usize].hash());
-        true
     }
 
     fn push_block(&mut self, block: Block) -> u32 {

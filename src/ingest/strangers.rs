@@ -114,6 +114,10 @@ impl Ingest {
     }
 
     fn remember(&self, acquaintances: Vec<Acquaintance>, tally: &mut Tally, now: Timestamp) -> Held<'_> {
+        // Series that are refused come with every request: they must not hold up the others.
+        if acquaintances.is_empty() {
+            return self.table.hold();
+        }
         let series_max = self.config.series_max;
         self.table.change(|table| {
             if table.limit_blocks(series_max.saturating_mul(BLOCKS_PER_SERIES)) {
@@ -124,7 +128,11 @@ impl Ingest {
                     table.insert_unselected(hash);
                     continue;
                 };
-                let follow = || Series::new(Arc::clone(&routes), refused, now);
+                let follow = || {
+                    let groups = refused.as_ref().map_or(0, Refused::groups);
+                    self.telemetry.groups_refused.inc_by(groups as u64);
+                    Series::new(Arc::clone(&routes), refused, now)
+                };
                 if let Err(followed) = table.insert_followed(hash, canonical, series_max, follow) {
                     // Once there is room for it, it must not seem to be new.
                     routes.start_over();
@@ -164,15 +172,12 @@ impl<'a> Strangers<'a> {
         if labels.get(METRIC_NAME).is_empty() {
             return Err(Refusal::NoMetricName(series()).into());
         }
-        let Ingest { instances, routes, table, telemetry, .. } = self.ingest;
+        let Ingest { instances, routes, table, .. } = self.ingest;
         instances.plan().terms(labels, &mut self.terms);
         let found = (!self.terms.is_empty())
             .then(|| routes.routes_of(&self.terms, labels, instances, &mut self.last_routes))
             .flatten();
         let followed = found.map(|(routes, refused)| {
-            if let Some(refused) = &refused {
-                telemetry.groups_refused.inc_by(refused.groups() as u64);
-            }
             let canonical = if is_canonical {
                 view.hash
             } else {

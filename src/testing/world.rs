@@ -133,6 +133,11 @@ impl World {
         self.telemetry.ingest.series.with_label_values(&[state]).get()
     }
 
+    /// How many series so far were not let into a group.
+    pub fn groups_refused(&self) -> u64 {
+        self.telemetry.ingest.groups_refused.get()
+    }
+
     /// How many samples came to this outcome so far.
     pub fn outcome(&self, outcome: &str) -> u64 {
         self.telemetry.ingest.samples.with_label_values(&[outcome]).get()

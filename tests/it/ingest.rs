@@ -561,6 +561,18 @@ fn a_group_without_a_single_sample_that_counts_makes_room_for_another() {
 }
 
 #[test]
+fn a_series_is_refused_by_a_group_once_in_whichever_encoding_it_comes() {
+    let world = short_lived(1);
+    pod(&world, "a", 0, 0.0, 0.0);
+    for second in 0..3 {
+        let labels = [("pod", "b"), ("__name__", "errors_total")];
+        pod(&world, "b", second, 0.0, 0.0);
+        world.send_body(&raw_body(&[(&labels, at(second).0, 0.0)]), at(second)).unwrap();
+    }
+    assert_eq!(world.groups_refused(), 2);
+}
+
+#[test]
 fn a_refused_group_enters_with_all_its_series_once_there_is_room() {
     let mut world = short_lived(1);
     // `a` takes the only place; `b` is refused, and goes on.

@@ -11,10 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::Shared;
-use crate::{
-    engine::Engine,
-    time::{Clock, Timestamp},
-};
+use crate::{engine::Engine, time::Clock};
 
 /// The running thread.
 #[derive(Debug)]
@@ -56,13 +53,14 @@ impl Ticker {
 }
 
 fn run(mut engine: Engine, shared: &Shared, interval: Duration, stopped: &mpsc::Receiver<()>) {
-    let mut swept = Timestamp(0);
+    // In steady time: a clock that was set back must not put it off.
+    let mut swept = Duration::ZERO;
     loop {
         shared.tick(&mut engine);
         let now = shared.clock.now();
-        if now.since(swept) >= SWEEP_INTERVAL {
+        if shared.clock.elapsed().saturating_sub(swept) >= SWEEP_INTERVAL {
             shared.ingest.sweep(now);
-            swept = now;
+            swept = shared.clock.elapsed();
         }
         let next = now.floor(interval) + interval;
         if stopped.recv_timeout(next.since(now)) != Err(mpsc::RecvTimeoutError::Timeout) {

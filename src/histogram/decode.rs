@@ -185,7 +185,8 @@ fn buckets(side: &str, spans: &[BucketSpan], counts: &[f64]) -> Result<Vec<Bucke
         let found = counts.len();
         return invalid(format!("{side} spans need {declared} buckets, there are {found}"));
     }
-    let mut buckets = Vec::with_capacity(counts.len());
+    // They are kept with the series: no room for empty ones.
+    let mut buckets = Vec::with_capacity(counts.iter().filter(|count| **count > 0.0).count());
     let mut counts = counts.iter();
     let mut next: i64 = 0;
     for (nth, span) in spans.iter().enumerate() {
@@ -194,11 +195,13 @@ fn buckets(side: &str, spans: &[BucketSpan], counts: &[f64]) -> Result<Vec<Bucke
         }
         next += i64::from(span.offset);
         for count in counts.by_ref().take(span.length as usize) {
-            buckets.push(Bucket { index: index(side, next)?, count: *count });
+            let index = index(side, next)?;
+            if *count > 0.0 {
+                buckets.push(Bucket { index, count: *count });
+            }
             next += 1;
         }
     }
-    buckets.retain(|bucket| bucket.count > 0.0);
     Ok(buckets)
 }
 

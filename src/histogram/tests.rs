@@ -268,6 +268,14 @@ fn float_counts_are_finite_and_not_negative() {
 }
 
 #[test]
+fn empty_buckets_take_no_memory() {
+    let buckets: Vec<_> = (0..1_000).map(|index| (index, i64::from(index == 7))).collect();
+    let histogram = decode(&Plain { positive: &buckets, ..Plain::default() }.message()).unwrap();
+    let positive = &histogram.observed().unwrap().positive;
+    assert_eq!((positive.len(), positive.capacity()), (1, 1));
+}
+
+#[test]
 fn of_a_stale_marker_only_the_sum_is_read() {
     let marker = v2::Histogram {
         sum: f64::from_bits(STALE_MARKER_BITS),

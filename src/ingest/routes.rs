@@ -249,8 +249,8 @@ impl RouteBook {
         Some((routes, Some(Refused { matches, scraped, asked_at })))
     }
 
-    /// The routes of a series with those of groups that had refused it, and now have room. `None` while
-    /// nobody has made room since it was last asked for.
+    /// The routes of a series with those of groups that had refused it, and now have room. `None` if there
+    /// are none; they are asked only after somebody has made room.
     pub(super) fn enter_groups(
         &self,
         routes: &Routes,
@@ -269,7 +269,7 @@ impl RouteBook {
             all.push(self.route(instance, &Arc::new(worth.clone()), *slo, &refused.scraped));
             false
         });
-        Some(Arc::new(Routes::new(all)))
+        (all.len() > routes.routes.len()).then(|| Arc::new(Routes::new(all)))
     }
 
     /// Forgets routes and targets that no series uses any more.

@@ -25,7 +25,7 @@ mod series;
 mod strangers;
 mod table;
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{hash::BuildHasher, mem, sync::Arc, time::Duration};
 
 use crossbeam_queue::ArrayQueue;
 use prometheus::{IntCounter, IntGauge};
@@ -34,6 +34,7 @@ use ha::{Elections, Verdict};
 use outcome::{OUTCOMES, Outcome, Tally};
 use routes::RouteBook;
 use series::Moment;
+use strangers::Strangers;
 use table::{Known, SeriesTable};
 
 use crate::{
@@ -155,6 +156,11 @@ pub enum Refusal {
     /// No metric name.
     #[error("series {0} has no metric name")]
     NoMetricName(String),
+    /// Of another replica than the request.
+    #[error(
+        "series {0} is of another replica than the first one of its request; send replicas in requests of their own, or without their label (ha.replica_label)"
+    )]
+    MixedReplicas(String),
     /// A label that is not text.
     #[error("a label of series {0} is not valid UTF-8")]
     NotUtf8(String),
@@ -204,6 +210,9 @@ const SPARE_SERIES_MAX: usize = 20_000;
 // Label blocks known per series that may be followed: other encodings of them, and series that no SLO
 // selects. Beyond, those are forgotten and learned again as they come.
 const BLOCKS_PER_SERIES: usize = 4;
+
+/// A cluster and a replica of it.
+type Pair = (String, String);
 
 /// Whether a sender is one of several replicas.
 enum Election {
@@ -304,7 +313,8 @@ impl Ingest {
         } else {
             request.read_guessing(version, message, &self.table.hasher)?;
         }
-        let replica_epoch = match self.election(message, request, now)? {
+        let pair = self.pair(message, request);
+        let replica_epoch = match self.election(pair.as_ref(), now)? {
             Election::None => None,
             Election::Won(epoch) => Some(epoch),
             Election::Lost => {
@@ -312,20 +322,25 @@ impl Ingest {
                 if request.is_guessed() {
                     request.read(version, message, &self.table.hasher)?;
                 }
-                return Ok(self.leave_to_replica(message, request));
+                return Ok(self.leave_to_replica(pair.as_ref(), request));
             }
         };
+        // What is known of a replica's series is not known of another's: those come in requests of their own.
+        let mark = pair.as_ref().map_or(0, |pair| self.table.hasher.hash_one(pair));
+        request.mark(mark);
         let mut tally = Tally::new(request.exemplars);
         let mut held = self.table.hold();
         let mut has_strangers = held.find_all(&request.series, known);
         if has_strangers && request.is_guessed() {
             request.read(version, message, &self.table.hasher)?;
+            request.mark(mark);
             has_strangers = held.find_all(&request.series, known);
         }
         if has_strangers {
             *expects_strangers = true;
             drop(held);
-            held = self.meet_strangers(message, request, known, &mut tally, now)?;
+            let strangers = Strangers::new(self, message, request, pair.as_ref());
+            held = strangers.meet_all(known, &mut tally, now)?;
         }
         self.count(&held, message, request, known, Moment { now, replica_epoch }, &mut tally);
         drop(held);
@@ -333,8 +348,8 @@ impl Ingest {
     }
 
     /// Whether the sender is one of a pair, and counts.
-    fn election(&self, message: &[u8], request: &Request, now: Timestamp) -> Result<Election, WriteError> {
-        let Some((cluster, replica)) = self.pair(message, request) else { return Ok(Election::None) };
+    fn election(&self, pair: Option<&Pair>, now: Timestamp) -> Result<Election, WriteError> {
+        let Some((cluster, replica)) = pair else { return Ok(Election::None) };
         match self.elections.admit(cluster, replica, now) {
             Verdict::Accept { epoch } => Ok(Election::Won(epoch)),
             Verdict::Drop => Ok(Election::Lost),
@@ -344,13 +359,14 @@ impl Ingest {
 
     /// The cluster and the replica that sends. As Mimir, by the first series of a request: external labels
     /// are on all of them.
-    fn pair<'a>(&self, message: &'a [u8], request: &'a Request) -> Option<(&'a str, &'a str)> {
+    fn pair(&self, message: &[u8], request: &Request) -> Option<Pair> {
         let mut pairs = Vec::new();
         // A series whose labels cannot be read, or are too many or too long, does not speak for the others.
         let mut speaks =
             |series| request.labels(message, series, &mut pairs).is_ok() && self.check_limits(&pairs).is_ok();
         let is_any = self.elections.is_on() && request.series.iter().any(&mut speaks);
-        is_any.then(|| self.elections.pair_of(pairs)).flatten()
+        let (cluster, replica) = is_any.then(|| self.elections.pair_of(pairs)).flatten()?;
+        Some((cluster.to_owned(), replica.to_owned()))
     }
 
     /// Whether a series has not too many and not too long labels, in whichever way they are encoded.
@@ -365,9 +381,9 @@ impl Ingest {
     }
 
     /// What the replica that is not elected sends counts as written: the elected one sends the same.
-    fn leave_to_replica(&self, message: &[u8], request: &Request) -> WriteStats {
+    fn leave_to_replica(&self, pair: Option<&Pair>, request: &Request) -> WriteStats {
         let (samples, histograms) = (request.samples.len(), request.histogram_count());
-        if let Some((cluster, _)) = self.pair(message, request) {
+        if let Some((cluster, _)) = pair {
             self.elections.note_deduplicated(cluster, samples + histograms);
         }
         let mut tally = Tally::new(request.exemplars);

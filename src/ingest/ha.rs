@@ -85,17 +85,9 @@ impl Elections {
         !self.config.replica_label.is_empty()
     }
 
-    /// Whether labels are those of a series of one of several replicas.
-    pub fn is_of_pair(&self, labels: &[(&str, &str)]) -> bool {
-        let has = |wanted: &str| labels.iter().any(|(name, value)| *name == wanted && !value.is_empty());
-        self.is_on() && has(&self.config.replica_label) && has(&self.config.cluster_label)
-    }
-
     /// Takes away what tells the series of replicas apart.
     pub fn unify(&self, labels: &mut Vec<(&str, &str)>) {
-        if self.is_of_pair(labels) {
-            labels.retain(|(name, _)| *name != self.config.replica_label);
-        }
+        labels.retain(|(name, _)| *name != self.config.replica_label);
     }
 
     /// The cluster and the replica that labels name; `None` when the sender is not one of a pair. The labels

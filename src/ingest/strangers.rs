@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::{HashSet, HashSetExt};
 
 use super::{
-    BLOCKS_PER_SERIES, Ingest, Refusal, Tally, WriteError,
+    BLOCKS_PER_SERIES, Ingest, Pair, Refusal, Tally, WriteError,
     routes::{LastRoutes, Refused, Routes},
     series::Series,
     show,
@@ -19,10 +19,11 @@ use crate::{
 };
 
 /// The strangers of a request, one after the other in the same memory.
-struct Strangers<'a> {
+pub(super) struct Strangers<'a> {
     ingest: &'a Ingest,
     message: &'a [u8],
     request: &'a Request,
+    pair: Option<&'a Pair>,
     raw: Vec<RawLabel<'a>>,
     labels: Vec<(&'a str, &'a str)>,
     terms: Vec<TermId>,
@@ -60,59 +61,6 @@ const STRANGERS_USUAL_MAX: usize = 10_000;
 // === impl Ingest ===
 
 impl Ingest {
-    /// Remembers the series of a request of which nothing is known, and holds the table with them. What is
-    /// still a stranger then is refused.
-    ///
-    /// # Errors
-    /// When label blocks are no label blocks: then nothing of the request counts.
-    pub(super) fn meet_strangers<'t>(
-        &'t self,
-        message: &[u8],
-        request: &Request,
-        known: &mut Vec<Known>,
-        tally: &mut Tally,
-        now: Timestamp,
-    ) -> Result<Held<'t>, WriteError> {
-        loop {
-            tally.first_refusal = None;
-            let (met, acquaintances) = self.meet_all(message, request, known, tally)?;
-            let held = self.remember(acquaintances, tally, now);
-            held.find_all(&request.series, known);
-            let mut found = request.series.iter().zip(&*known);
-            if found.all(|(view, known)| *known != Known::Stranger || met.contains(&view.hash)) {
-                return Ok(held);
-            }
-            // While the table was not held, or to make room for these, others were forgotten that had been
-            // known. Met again with all the rest, they enter together, and nobody comes in between.
-            drop(held);
-            known.fill(Known::Stranger);
-        }
-    }
-
-    /// The hashes of the strangers of a request, and what is to be remembered of those that are acceptable.
-    fn meet_all(
-        &self,
-        message: &[u8],
-        request: &Request,
-        known: &[Known],
-        tally: &mut Tally,
-    ) -> Result<(HashSet<u64>, Vec<Acquaintance>), WriteError> {
-        let mut met = HashSet::with_capacity(known.len().min(STRANGERS_USUAL_MAX));
-        let mut acquaintances = Vec::with_capacity(met.capacity());
-        let mut strangers = Strangers::new(self, message, request);
-        for (view, known) in request.series.iter().zip(known) {
-            if *known != Known::Stranger || !met.insert(view.hash) {
-                continue;
-            }
-            match strangers.meet(view) {
-                Ok(acquaintance) => acquaintances.push(acquaintance),
-                Err(Fault::Refused(refusal)) => _ = tally.first_refusal.get_or_insert(refusal),
-                Err(Fault::Malformed(error)) => return Err(error.into()),
-            }
-        }
-        Ok((met, acquaintances))
-    }
-
     fn remember(&self, acquaintances: Vec<Acquaintance>, tally: &mut Tally, now: Timestamp) -> Held<'_> {
         // Series that are refused come with every request: they must not hold up the others.
         if acquaintances.is_empty() {
@@ -146,15 +94,69 @@ impl Ingest {
 // === impl Strangers ===
 
 impl<'a> Strangers<'a> {
-    fn new(ingest: &'a Ingest, message: &'a [u8], request: &'a Request) -> Self {
+    /// The strangers of a request, which came from a replica if there is a pair.
+    pub(super) fn new(
+        ingest: &'a Ingest,
+        message: &'a [u8],
+        request: &'a Request,
+        pair: Option<&'a Pair>,
+    ) -> Self {
         let (raw, labels, terms, block) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { ingest, message, request, raw, labels, terms, last_routes: LastRoutes::default(), block }
+        Self { ingest, message, request, pair, raw, labels, terms, last_routes: LastRoutes::default(), block }
+    }
+
+    /// Remembers the series of a request of which nothing is known, and holds the table with them. What is
+    /// still a stranger then is refused.
+    ///
+    /// # Errors
+    /// When label blocks are no label blocks: then nothing of the request counts.
+    pub(super) fn meet_all(
+        mut self,
+        known: &mut Vec<Known>,
+        tally: &mut Tally,
+        now: Timestamp,
+    ) -> Result<Held<'a>, WriteError> {
+        loop {
+            tally.first_refusal = None;
+            let (met, acquaintances) = self.meet_unknown(known, tally)?;
+            let held = self.ingest.remember(acquaintances, tally, now);
+            held.find_all(&self.request.series, known);
+            let mut found = self.request.series.iter().zip(&*known);
+            if found.all(|(view, known)| *known != Known::Stranger || met.contains(&view.hash)) {
+                return Ok(held);
+            }
+            // While the table was not held, or to make room for these, others were forgotten that had been
+            // known. Met again with all the rest, they enter together, and nobody comes in between.
+            drop(held);
+            known.fill(Known::Stranger);
+        }
+    }
+
+    /// The hashes of those of which nothing is known, and what is to be remembered of those that are acceptable.
+    fn meet_unknown(
+        &mut self,
+        known: &[Known],
+        tally: &mut Tally,
+    ) -> Result<(HashSet<u64>, Vec<Acquaintance>), WriteError> {
+        let mut met = HashSet::with_capacity(known.len().min(STRANGERS_USUAL_MAX));
+        let mut acquaintances = Vec::with_capacity(met.capacity());
+        for (view, known) in self.request.series.iter().zip(known) {
+            if *known != Known::Stranger || !met.insert(view.hash) {
+                continue;
+            }
+            match self.meet(view) {
+                Ok(acquaintance) => acquaintances.push(acquaintance),
+                Err(Fault::Refused(refusal)) => _ = tally.first_refusal.get_or_insert(refusal),
+                Err(Fault::Malformed(error)) => return Err(error.into()),
+            }
+        }
+        Ok((met, acquaintances))
     }
 
     fn meet(&mut self, view: &SeriesView) -> Result<Acquaintance, Fault> {
-        let is_canonical = self.request.canonical_labels(self.message, view, &mut self.labels)
-            // The series of a pair of replicas are the same series.
-            && !self.ingest.elections.is_of_pair(&self.labels);
+        // The series of replicas are the same series.
+        let is_canonical =
+            self.pair.is_none() && self.request.canonical_labels(self.message, view, &mut self.labels);
         if is_canonical {
             self.ingest.check_limits(&self.labels)?;
         } else {
@@ -166,7 +168,14 @@ impl<'a> Strangers<'a> {
             LabelsRef::of_sorted(&self.labels)
         } else {
             read_text(&self.raw, &mut self.labels).ok_or_else(|| Refusal::NotUtf8(series()))?;
-            self.ingest.elections.unify(&mut self.labels);
+            if let Some((cluster, replica)) = self.ingest.elections.pair_of(self.raw.iter().copied())
+                && let Some(pair) = self.pair
+            {
+                if (cluster, replica) != (pair.0.as_str(), pair.1.as_str()) {
+                    return Err(Refusal::MixedReplicas(series()).into());
+                }
+                self.ingest.elections.unify(&mut self.labels);
+            }
             LabelsRef::new(&mut self.labels).map_err(|error| Refusal::Labels { series: series(), error })?
         };
         if labels.get(METRIC_NAME).is_empty() {

@@ -161,6 +161,11 @@ impl Request {
             && v1::canonical_labels(self.encoded_labels(message, series), labels).is_some()
     }
 
+    /// Makes hashes that are the same only in requests with the same mark.
+    pub fn mark(&mut self, mark: u64) {
+        self.series.iter_mut().for_each(|series| series.hash ^= mark);
+    }
+
     /// The encoded histograms of a range of them.
     pub fn histograms<'a>(
         &self,

@@ -796,6 +796,37 @@ fn labels_beyond_the_limits_elect_nobody() {
 }
 
 #[test]
+fn a_forwarder_that_mixes_replicas_is_told_so_and_makes_no_resets() {
+    let mut world = world();
+    let mixed = |first: (&str, f64), second: (&str, f64), at_second| {
+        let labels = [first, second].map(|(replica, value)| {
+            let labels = [
+                ("__name__", "http_requests_total"),
+                ("__replica__", replica),
+                ("cluster", "eu"),
+                ("code", "500"),
+                ("instance", "a"),
+                ("job", "api"),
+            ];
+            (labels, value)
+        });
+        let series: Vec<RawSample<'_>> =
+            labels.iter().map(|(labels, value)| (labels.as_slice(), at(at_second).0, *value)).collect();
+        world.send_body(&raw_body(&series), at(at_second))
+    };
+    for scrape in 0..10 {
+        let value = 1_000.0 + f64::from(scrape);
+        let second = i64::from(scrape) * 15;
+        let error = mixed(("one", value), ("two", value - 1.0), second).unwrap_err();
+        assert!(error.to_string().contains("is of another replica than the first one"), "{error}");
+        assert_eq!(error.written().samples, 1, "that of the elected one");
+        assert!(mixed(("two", value - 1.0), ("one", value), second + 1).unwrap().is_deduplicated);
+    }
+    assert_eq!(events(&mut world, at(140)), (9.0, 9.0));
+    assert_eq!((world.outcome("reset"), world.outcome("refused")), (0, 10));
+}
+
+#[test]
 fn a_replica_label_without_a_cluster_is_a_label_like_others() {
     let mut world = world();
     for (name, value) in [("one", 5.0), ("two", 7.0)] {

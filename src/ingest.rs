@@ -14,8 +14,8 @@
 //! SLO selects them. Data errors refuse only the series or sample they are in; the rest of the request
 //! counts.
 //!
-//! Sketch for 2,000 samples a request, 270 bytes of labels each: snappy 31 ns, walk 15, hash 12, lookup 10,
-//! counter and routes 20, window 6: below 100 ns a sample.
+//! Measured with 2,000 samples a request, 270 bytes of labels each: 88 ns a sample, of which snappy takes 29,
+//! walk, hash and lookup 30, counter, routes and window 29 (`benches/results`).
 
 mod counting;
 pub mod ha;

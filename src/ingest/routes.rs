@@ -32,6 +32,8 @@ pub(super) struct Routes {
     routes: SmallVec<[Route; 2]>,
     /// Whether any of them reads the series as a counter; otherwise it is a gauge.
     is_counter: bool,
+    /// Whether some of them read it as a gauge although others read it as a counter.
+    is_mixed: bool,
     /// Whether any of them reads native histograms.
     is_of_histogram: bool,
 }
@@ -40,8 +42,8 @@ pub(super) struct Routes {
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     instance: Arc<Instance>,
-    /// What the growth of a counter is worth, if that is all that counts.
-    growth: Option<Counts>,
+    /// What the growth of a counter is worth; of `worth`, and here because nearly every sample asks for it.
+    growth: Counts,
     worth: Arc<Worth>,
     /// `None` when the labels do not tell where the series was scraped.
     target: Option<Arc<Target>>,
@@ -121,12 +123,17 @@ impl Arrival {
 impl Routes {
     fn new(routes: SmallVec<[Route; 2]>) -> Self {
         let is_counter = routes.iter().any(|route| route.worth.growth != Counts::ZERO);
+        let is_mixed = is_counter && routes.iter().any(|route| route.worth.is_of_gauge());
         let is_of_histogram = routes.iter().any(|route| route.worth.is_of_histogram());
-        Self { routes, is_counter, is_of_histogram }
+        Self { routes, is_counter, is_mixed, is_of_histogram }
     }
 
     pub(super) fn is_counter(&self) -> bool {
         self.is_counter
+    }
+
+    pub(super) fn is_mixed(&self) -> bool {
+        self.is_mixed
     }
 
     pub(super) fn is_of_histogram(&self) -> bool {
@@ -174,14 +181,18 @@ impl Routes {
 
 impl Route {
     fn new(instance: Arc<Instance>, worth: &Arc<Worth>, target: Option<Arc<Target>>) -> Self {
-        let growth = worth.is_of_counter_only().then_some(worth.growth);
-        Self { instance, growth, worth: Arc::clone(worth), target }
+        Self { instance, growth: worth.growth, worth: Arc::clone(worth), target }
     }
 
-    /// The events of a sample: by how much a counter grew, and the value of a gauge.
+    /// The events of the growth of a counter.
     #[inline]
-    pub(super) fn events(&self, growth: f64, value: f64) -> Counts {
-        self.growth.map_or_else(|| self.worth.events(growth, value), |worth| worth * growth)
+    pub(super) fn growth_events(&self, growth: f64) -> Counts {
+        self.growth * growth
+    }
+
+    /// The events of a sample of a gauge.
+    pub(super) fn sample_events(&self, value: f64) -> Counts {
+        self.worth.sample_events(value)
     }
 
     /// The events of what a native histogram gained.

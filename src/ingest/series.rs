@@ -30,6 +30,8 @@ pub(super) struct Series {
 #[derive(Debug, Default)]
 struct Extra {
     histogram: HistogramCounter,
+    /// As those see it that read a gauge, if others read a counter.
+    gauge: Counter,
     refused: Option<Refused>,
 }
 
@@ -78,18 +80,32 @@ impl Series {
         let arrival = Arrival::new(at, moment.now, config);
         match observation {
             Observation::Increment { from, value, .. } => {
-                self.routes.count(batch, arrival, from, |route| route.events(value, sample.value));
+                self.routes.count(batch, arrival, from, |route| route.growth_events(value));
             }
-            Observation::Baseline(_) | Observation::Sample => {
-                self.routes.count(batch, arrival, at, |route| route.events(0.0, sample.value));
+            Observation::Baseline(_) => self.routes.count(batch, arrival, at, |_| Counts::ZERO),
+            Observation::Sample => {
+                self.routes.count(batch, arrival, at, |route| route.sample_events(sample.value));
             }
             Observation::Stale | Observation::Rejected(_) => (),
+        }
+        if self.routes.is_mixed() {
+            self.observe_as_gauge(batch, arrival, at, sample.value);
         }
         self.note_liveness(ingest, was_live);
         let is_behind = matches!(observation, Observation::Increment { kind: Growth::Skew, .. });
         let counts = !matches!(observation, Observation::Rejected(_) | Observation::Stale);
         self.note_handover(moment, is_handover && counts && !is_behind);
         observation
+    }
+
+    /// Takes a sample for those SLOs that read a gauge where others read a counter: neither is to suffer from
+    /// what the other makes of it.
+    #[cold]
+    fn observe_as_gauge(&mut self, batch: &mut Batch<'_>, arrival: Arrival, at: Timestamp, value: f64) {
+        let gauge = &mut self.extra.get_or_insert_default().gauge;
+        if gauge.observe_gauge(at, value) == Observation::Sample {
+            self.routes.count(batch, arrival, at, |route| route.sample_events(value));
+        }
     }
 
     /// Takes a native histogram, as [`observe`](Self::observe) takes a sample.
@@ -140,7 +156,8 @@ impl Series {
 
     #[inline]
     fn is_live(&self) -> bool {
-        self.counter.is_live() || self.extra.as_ref().is_some_and(|extra| extra.histogram.is_live())
+        let has_live = |extra: &Extra| extra.histogram.is_live() || extra.gauge.is_live();
+        self.counter.is_live() || self.extra.as_deref().is_some_and(has_live)
     }
 
     #[inline]

@@ -174,11 +174,6 @@ impl Worth {
         self.sample != Counts::ZERO || !self.conditions.is_empty()
     }
 
-    /// Whether the growth of a counter is all it reads.
-    pub fn is_of_counter_only(&self) -> bool {
-        !self.is_of_gauge() && !self.is_of_histogram()
-    }
-
     /// Whether it reads native histograms. Their samples come in a list of their own, so that a series may be
     /// one of these and a counter or a gauge.
     pub fn is_of_histogram(&self) -> bool {
@@ -202,15 +197,12 @@ impl Worth {
         events
     }
 
-    /// The events of a sample: by how much a counter grew, and the value of a gauge.
-    pub fn events(&self, growth: f64, value: f64) -> Counts {
-        let mut events = self.growth * growth;
-        if self.is_of_gauge() {
-            events += self.sample;
-            for (threshold, worth) in &self.conditions {
-                if threshold.is_met_by(value) {
-                    events += *worth;
-                }
+    /// The events of a sample of a gauge.
+    pub fn sample_events(&self, value: f64) -> Counts {
+        let mut events = self.sample;
+        for (threshold, worth) in &self.conditions {
+            if threshold.is_met_by(value) {
+                events += *worth;
             }
         }
         events
@@ -326,7 +318,7 @@ mod tests {
         let bad = vec![queue(1.0, Measure::Samples), queue(-1.0, Measure::SamplesWhere(good))];
         let plan = plan(bad, vec![queue(1.0, Measure::Samples)], &[]);
         let found = matches(&plan, &[(METRIC_NAME, "queue_seconds")]);
-        let events = |value| found[0].worth.events(0.0, value);
+        let events = |value| found[0].worth.sample_events(value);
         assert_eq!(events(0.4), Counts { bad: 0.0, total: 1.0 });
         assert_eq!(events(0.5), Counts { bad: 1.0, total: 1.0 });
         assert_eq!(events(f64::INFINITY), Counts { bad: 1.0, total: 1.0 });
@@ -357,7 +349,7 @@ mod tests {
         let plan = plan(bad, vec![latency(1.0, HistogramMeasure::Count)], &[]);
         let worth = &matches(&plan, &[(METRIC_NAME, "latency_seconds")])[0].worth;
         assert!(worth.is_of_histogram() && !worth.is_of_gauge());
-        assert_eq!(worth.events(5.0, 5.0), Counts::ZERO);
+        assert_eq!(worth.sample_events(5.0), Counts::ZERO);
         // Buckets (0.5, 1], (1, 2] and (2, 4].
         let events = worth.histogram_events(&observed(0, &[3, 4, 5], 20.0));
         assert_eq!(events, Counts { bad: 5.0, total: 12.0 });

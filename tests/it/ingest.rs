@@ -865,6 +865,33 @@ fn more_clusters_than_allowed_are_refused() {
     );
 }
 
+#[test]
+fn what_one_slo_takes_for_a_counter_may_be_a_gauge_to_another() {
+    let gauge = r#"
+---
+apiVersion: slod.dev/v1
+kind: ServiceLevelObjective
+metadata: {name: temperature, service: api}
+spec:
+  sli: {threshold: {metric: queue_depth, op: lte, value: 5}}
+  objective: {target: 99, window: 30d}
+"#;
+    let specs = SPEC.replace("http_requests_total", "queue_depth") + gauge;
+    let mut world = World::immediate(slos(&specs), SECOND, NOW);
+    for (second, value) in [(0, 3.0), (15, -4.0), (30, 9.0), (45, 7.0)] {
+        world.send(&[sent("queue_depth", at(second), value)], at(second)).unwrap();
+    }
+    let counts: Vec<_> = world
+        .tick(at(46))
+        .snapshot()
+        .slos
+        .iter()
+        .map(|slo| (slo.bad_events_total, slo.events_total))
+        .collect();
+    // From 3 to 9 and a reset to 7; four samples, two of them above 5.
+    assert_eq!(counts, [(0.0, 13.0), (2.0, 4.0)]);
+}
+
 // --- native histograms ---
 
 /// A world with an SLO on a native histogram.

@@ -3,6 +3,8 @@
 //! The targets in `fuzz/` call this, and so does an ordinary test with the corpus that is kept there. It
 //! panics where the walk and prost disagree.
 
+use std::collections::HashSet;
+
 use foldhash::fast::FixedState;
 use prost::{DecodeError, Message};
 
@@ -63,6 +65,9 @@ pub fn remote_write(version: Version, input: &[u8]) -> Fate {
     // A second time in used memory, after a request of the other version.
     let _ = walk(&mut request, other(version), &message);
     assert_eq!(walk(&mut request, version, &message), walked, "another outcome in used memory");
+    if walked.is_ok() {
+        check_guess(version, &message, &request);
+    }
     match (walked, decode(version, &message)) {
         (Ok(walked), Ok(decoded)) => assert_eq!(walked, decoded, "prost reads something else"),
         (Err(Error::Malformed { what, .. }), Ok(_)) => {
@@ -79,6 +84,22 @@ fn other(version: Version) -> Version {
     match version {
         Version::V1 => Version::V2,
         Version::V2 => Version::V1,
+    }
+}
+
+/// Whose label blocks are all known may be read without going through them.
+fn check_guess(version: Version, message: &[u8], read: &Request) {
+    let known: HashSet<u64> = read.series.iter().map(|series| series.hash).collect();
+    let mut guessed = Request::default();
+    let outcome = guessed.read_guessing(version, message, &FixedState::default());
+    assert_eq!(outcome, Ok(()), "what can be read cannot be guessed");
+    if guessed.series.iter().all(|series| known.contains(&series.hash)) {
+        let outline = |request: &Request| {
+            let series = request.series.iter().map(|s| (s.hash, s.samples_end, s.histograms_end));
+            let samples = request.samples.iter().map(|s| (s.timestamp_ms, s.value.to_bits(), s.start_ms));
+            (series.collect::<Vec<_>>(), samples.collect::<Vec<_>>(), request.exemplars)
+        };
+        assert_eq!(outline(&guessed), outline(read), "a guess of known label blocks is wrong");
     }
 }
 

@@ -17,8 +17,9 @@ use crate::time::Timestamp;
 /// The bits of the NaN that Prometheus sends when a series ends. A signalling NaN: compare bits.
 pub const STALE_MARKER_BITS: u64 = 0x7ff0_0000_0000_0002;
 
-// A million events a second reach it in three centuries.
-const VALUE_MAX: f64 = (1_u64 << 53) as f64;
+/// The largest count that is believed: from here on `f64` skips whole numbers. A million events a second
+/// reach it in three centuries.
+pub(crate) const COUNT_MAX: f64 = (1_u64 << 53) as f64;
 
 // The replicas of a pair scrape the same counter within one interval of each other, Prometheus' default
 // interval being a minute; and no process counts to seven eighths of its last value within one.
@@ -152,7 +153,7 @@ impl Counter {
     ) -> Observation {
         let Reading { at, value, .. } = reading;
         // Also false for NaN.
-        if !(0.0..=VALUE_MAX).contains(&value) {
+        if !(0.0..=COUNT_MAX).contains(&value) {
             return self.observe_odd(at, value);
         }
         let start = reading.start.filter(|start| *start < at);
@@ -216,7 +217,7 @@ impl Counter {
     fn next_sample(&self, reading: Reading, start: Option<Timestamp>) -> Observation {
         let Reading { at, value, .. } = reading;
         let (from, growth) = (self.last_at, value - self.last_value);
-        let is_restart = start.is_some_and(|start| self.is_reset_by(start));
+        let is_restart = start.is_some_and(|start| is_reset_by(start, self.last_at, self.start != NEVER));
         if at.since(from) > reading.max_gap {
             Observation::Baseline(Baseline::Gap)
         } else if is_restart {
@@ -232,35 +233,49 @@ impl Counter {
             Observation::Increment { from, value, kind: Growth::Reset }
         }
     }
-
-    /// Whether a start timestamp, older than its sample, tells of a reset since the last one. As
-    /// Prometheus: one equal to the last sample's time belongs to a synthetic zero there, if that was its
-    /// own start.
-    fn is_reset_by(&self, start: Timestamp) -> bool {
-        match start.cmp(&self.last_at) {
-            Ordering::Less => false,
-            Ordering::Equal => self.start != NEVER && self.start != self.last_at,
-            Ordering::Greater => true,
-        }
-    }
 }
 
 fn first_sample(reading: Reading, start: Option<Timestamp>, born_after: Option<Timestamp>) -> Observation {
     let Reading { at, value, max_gap, .. } = reading;
-    match (start, born_after) {
-        _ if value == 0.0 => Observation::Baseline(Baseline::Zero),
-        (Some(start), None) if at.since(start) > max_gap => Observation::Baseline(Baseline::Gap),
-        (Some(start), _) => Observation::Increment {
-            from: born_after.map_or(start, |born| born.max(start)),
-            value,
-            kind: Growth::Started,
-        },
-        (None, Some(from)) => Observation::Increment { from, value, kind: Growth::Born },
-        (None, None) => Observation::Baseline(Baseline::First),
+    match first_growth(at, value == 0.0, start, born_after, max_gap) {
+        Ok((from, kind)) => Observation::Increment { from, value, kind },
+        Err(baseline) => Observation::Baseline(baseline),
     }
 }
 
-fn is_skew(interval: Duration, part: f64) -> bool {
+/// Since when all that a first sample says has happened, and how that is known.
+///
+/// # Errors
+/// When it is not known, or too long ago, or there is nothing.
+pub(crate) fn first_growth(
+    at: Timestamp,
+    is_zero: bool,
+    start: Option<Timestamp>,
+    born_after: Option<Timestamp>,
+    max_gap: Duration,
+) -> Result<(Timestamp, Growth), Baseline> {
+    match (start, born_after) {
+        _ if is_zero => Err(Baseline::Zero),
+        (Some(start), None) if at.since(start) > max_gap => Err(Baseline::Gap),
+        (Some(start), _) => Ok((born_after.map_or(start, |born| born.max(start)), Growth::Started)),
+        (None, Some(from)) => Ok((from, Growth::Born)),
+        (None, None) => Err(Baseline::First),
+    }
+}
+
+/// Whether a start timestamp, older than its sample, tells of a reset since the last sample. As Prometheus:
+/// one equal to the last sample's time does only if that sample told of a start itself; otherwise it is a
+/// synthetic zero, there to say when the counter began.
+pub(crate) fn is_reset_by(start: Timestamp, last_at: Timestamp, last_told: bool) -> bool {
+    match start.cmp(&last_at) {
+        Ordering::Less => false,
+        Ordering::Equal => last_told,
+        Ordering::Greater => true,
+    }
+}
+
+/// Whether a fall by this part of the last value, right after another replica took over, is its lag.
+pub(crate) fn is_skew(interval: Duration, part: f64) -> bool {
     interval <= SKEW_INTERVAL_MAX && part <= SKEW_PART_MAX
 }
 

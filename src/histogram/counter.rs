@@ -11,16 +11,9 @@ use std::{borrow::Cow, cmp::Ordering, time::Duration};
 
 use super::{Content, Distribution, Histogram};
 use crate::{
-    counter::{Baseline, Growth, Rejection},
+    counter::{Baseline, COUNT_MAX, Growth, Rejection, first_growth, is_reset_by, is_skew},
     time::Timestamp,
 };
-
-// As for plain counters: a million events a second reach it in three centuries.
-const COUNT_MAX: f64 = (1_u64 << 53) as f64;
-
-// As for plain counters: how far a replica that takes over may lag behind the one before.
-const SKEW_INTERVAL_MAX: Duration = Duration::from_secs(60);
-const SKEW_PART_MAX: f64 = 1.0 / 8.0;
 
 // Four times the 160 of OpenTelemetry's and Prometheus' clients: 10 KiB per series at most. Beyond it the
 // resolution is halved until the buckets fit. Custom buckets cannot be merged, and are as many as were sent.
@@ -170,7 +163,8 @@ impl Last {
         if next.at.since(self.at) > next.max_gap {
             return HistogramObservation::Baseline(Baseline::Gap);
         }
-        let restarted_at = next.started_at.filter(|started_at| self.is_reset_by(*started_at));
+        let told = self.started_at.is_some();
+        let restarted_at = next.started_at.filter(|started_at| is_reset_by(*started_at, self.at, told));
         match (&self.observed, restarted_at) {
             (observed, Some(from)) => {
                 let has_fallen = observed.as_ref().is_some_and(|observed| next.is_below(observed));
@@ -188,16 +182,6 @@ impl Last {
             Ordering::Less => Some(Rejection::OutOfOrder),
             Ordering::Equal if self.observed.as_ref().is_some_and(is_same) => Some(Rejection::Duplicate),
             Ordering::Equal => Some(Rejection::Conflict),
-        }
-    }
-
-    /// Whether a start timestamp tells of a reset since this sample. As Prometheus: one equal to its time
-    /// does only if the sample told of a start itself.
-    fn is_reset_by(&self, started_at: Timestamp) -> bool {
-        match started_at.cmp(&self.at) {
-            Ordering::Less => false,
-            Ordering::Equal => self.started_at.is_some(),
-            Ordering::Greater => true,
         }
     }
 
@@ -236,7 +220,7 @@ impl Last {
     /// known, and that is what its next sample will be compared with.
     fn fallen(&self, kept: &Distribution, next: &mut Next) -> HistogramObservation {
         let part = 1.0 - next.observed.count() / kept.count();
-        let is_small = next.at.since(self.at) <= SKEW_INTERVAL_MAX && part <= SKEW_PART_MAX;
+        let is_small = is_skew(next.at.since(self.at), part);
         let nothing =
             kept.since(kept).filter(|_| next.is_handover && is_small && kept.since(&next.observed).is_some());
         let Some(nothing) = nothing else { return next.counted_whole(self.at, Growth::Reset) };
@@ -249,15 +233,10 @@ impl Last {
 
 impl Next {
     fn first(&self, born_after: Option<Timestamp>) -> HistogramObservation {
-        match (self.started_at, born_after) {
-            _ if self.observed.count() == 0.0 => HistogramObservation::Baseline(Baseline::Zero),
-            (Some(started_at), None) if self.at.since(started_at) > self.max_gap => {
-                HistogramObservation::Baseline(Baseline::Gap)
-            }
-            (Some(started_at), _) => self
-                .counted_whole(born_after.map_or(started_at, |born| born.max(started_at)), Growth::Started),
-            (None, Some(from)) => self.counted_whole(from, Growth::Born),
-            (None, None) => HistogramObservation::Baseline(Baseline::First),
+        let is_zero = self.observed.count() == 0.0;
+        match first_growth(self.at, is_zero, self.started_at, born_after, self.max_gap) {
+            Ok((from, kind)) => self.counted_whole(from, kind),
+            Err(baseline) => HistogramObservation::Baseline(baseline),
         }
     }
 

@@ -214,16 +214,6 @@ const BLOCKS_PER_SERIES: usize = 4;
 /// A cluster and a replica of it.
 type Pair = (String, String);
 
-/// Whether a sender is one of several replicas.
-enum Election {
-    /// It is not.
-    None,
-    /// It is, and counts. The number of the election.
-    Won(u32),
-    /// It is, and another one counts.
-    Lost,
-}
-
 // === impl WriteError ===
 
 impl WriteError {
@@ -256,8 +246,8 @@ impl Ingest {
             table: SeriesTable::default(),
             routes: RouteBook::default(),
             spare: ArrayQueue::new(SPARES),
-            // Every outcome is there from the start, so that `rate()` sees the first of a kind.
             active: telemetry.series.with_label_values(&["active"]),
+            // Every outcome is there from the start, so that `rate()` sees the first of a kind.
             outcomes: OUTCOMES.map(|(_, name)| telemetry.samples.with_label_values(&[name])),
             telemetry,
         }
@@ -314,10 +304,14 @@ impl Ingest {
             request.read_guessing(version, message, &self.table.hasher)?;
         }
         let pair = self.pair(message, request);
-        let replica_epoch = match self.election(pair.as_ref(), now)? {
-            Election::None => None,
-            Election::Won(epoch) => Some(epoch),
-            Election::Lost => {
+        let verdict = pair.as_ref().map(|(cluster, replica)| self.elections.admit(cluster, replica, now));
+        let replica_epoch = match verdict {
+            None => None,
+            Some(Verdict::Accept { epoch }) => Some(epoch),
+            Some(Verdict::TooManyClusters) => {
+                return Err(WriteError::TooManyClusters(self.config.ha.clusters_max));
+            }
+            Some(Verdict::Drop) => {
                 // Guesses hold for known series, and nobody knows those of the replica that does not count.
                 if request.is_guessed() {
                     request.read(version, message, &self.table.hasher)?;
@@ -345,16 +339,6 @@ impl Ingest {
         self.count(&held, message, request, known, Moment { now, replica_epoch }, &mut tally);
         drop(held);
         self.finish(tally)
-    }
-
-    /// Whether the sender is one of a pair, and counts.
-    fn election(&self, pair: Option<&Pair>, now: Timestamp) -> Result<Election, WriteError> {
-        let Some((cluster, replica)) = pair else { return Ok(Election::None) };
-        match self.elections.admit(cluster, replica, now) {
-            Verdict::Accept { epoch } => Ok(Election::Won(epoch)),
-            Verdict::Drop => Ok(Election::Lost),
-            Verdict::TooManyClusters => Err(WriteError::TooManyClusters(self.config.ha.clusters_max)),
-        }
     }
 
     /// The cluster and the replica that sends. As Mimir, by the first series of a request: external labels

@@ -10,6 +10,7 @@
 
 pub mod generated;
 mod request;
+mod sample;
 mod snappy;
 mod v1;
 mod v2;

@@ -154,32 +154,10 @@ impl<'a> Strangers<'a> {
     }
 
     fn meet(&mut self, view: &SeriesView) -> Result<Acquaintance, Fault> {
-        // The series of replicas are the same series.
-        let is_canonical =
-            self.pair.is_none() && self.request.canonical_labels(self.message, view, &mut self.labels);
-        if is_canonical {
-            self.ingest.check_limits(&self.labels)?;
-        } else {
-            self.request.labels(self.message, view, &mut self.raw)?;
-            self.ingest.check_limits(&self.raw)?;
-        }
-        let series = || show(self.message, self.request, view);
-        let labels = if is_canonical {
-            LabelsRef::of_sorted(&self.labels)
-        } else {
-            read_text(&self.raw, &mut self.labels).ok_or_else(|| Refusal::NotUtf8(series()))?;
-            if let Some((cluster, replica)) = self.ingest.elections.pair_of(self.raw.iter().copied())
-                && let Some(pair) = self.pair
-            {
-                if (cluster, replica) != (pair.0.as_str(), pair.1.as_str()) {
-                    return Err(Refusal::MixedReplicas(series()).into());
-                }
-                self.ingest.elections.unify(&mut self.labels);
-            }
-            LabelsRef::new(&mut self.labels).map_err(|error| Refusal::Labels { series: series(), error })?
-        };
+        let is_canonical = self.read_labels(view)?;
+        let labels = LabelsRef::of_sorted(&self.labels);
         if labels.get(METRIC_NAME).is_empty() {
-            return Err(Refusal::NoMetricName(series()).into());
+            return Err(Refusal::NoMetricName(show(self.message, self.request, view)).into());
         }
         let Ingest { instances, routes, table, .. } = self.ingest;
         instances.plan().terms(labels, &mut self.terms);
@@ -195,6 +173,29 @@ impl<'a> Strangers<'a> {
             Followed { canonical, routes, refused }
         });
         Ok(Acquaintance { hash: view.hash, followed })
+    }
+
+    /// Makes `labels` the label set of a series. Returns whether its block is the canonical one.
+    fn read_labels(&mut self, view: &SeriesView) -> Result<bool, Fault> {
+        let Self { ingest, message, request, raw, labels, .. } = self;
+        // The canonical block of a replica's series is that of the series of all replicas.
+        if self.pair.is_none() && request.canonical_labels(message, view, labels) {
+            ingest.check_limits(labels)?;
+            return Ok(true);
+        }
+        request.labels(message, view, raw)?;
+        ingest.check_limits(raw)?;
+        let series = || show(message, request, view);
+        read_text(raw, labels).ok_or_else(|| Refusal::NotUtf8(series()))?;
+        let own = ingest.elections.pair_of(raw.iter().copied());
+        if let (Some(own), Some((cluster, replica))) = (own, self.pair) {
+            if own != (cluster.as_str(), replica.as_str()) {
+                return Err(Refusal::MixedReplicas(series()).into());
+            }
+            ingest.elections.unify(labels);
+        }
+        LabelsRef::new(labels).map_err(|error| Refusal::Labels { series: series(), error })?;
+        Ok(false)
     }
 }
 

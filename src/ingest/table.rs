@@ -124,8 +124,9 @@ impl SeriesTable {
         // Taking out holds up everybody, so it is found out first whether there is anything to take. A few
         // chunks at a time: who waits to insert holds up those that come later.
         let starts = (0..).step_by(CHUNKS_AT_ONCE);
-        let found = starts.map_while(|start| self.hold().has_silent(start..start + CHUNKS_AT_ONCE, oldest));
-        if found.into_iter().any(|found| found) { self.inner.write().forget_before(oldest) } else { 0 }
+        let mut found =
+            starts.map_while(|start| self.hold().has_silent(start..start + CHUNKS_AT_ONCE, oldest));
+        if found.any(|found| found) { self.inner.write().forget_before(oldest) } else { 0 }
     }
 
     /// Publishes how much is known.
@@ -199,13 +200,9 @@ impl Inner {
         let number = match self.find(canonical) {
             Known::Followed(number) => number,
             Known::Unselected | Known::Stranger if self.followed >= series_max => return Err(self.followed),
-            known => {
+            Known::Unselected | Known::Stranger => {
                 let number = self.place(follow());
-                if known == Known::Stranger {
-                    self.insert_new(canonical, number.0);
-                } else {
-                    self.insert(canonical, number.0);
-                }
+                self.insert(canonical, number.0);
                 number
             }
         };
@@ -239,20 +236,16 @@ impl Inner {
 
     /// True if the block is new.
     fn insert(&mut self, hash: u64, series: u32) -> bool {
-        let known = self.place_of(hash);
-        match known {
-            Some(place) => self.blocks[place].series = series,
-            None => self.insert_new(hash, series),
+        if let Some(place) = self.place_of(hash) {
+            self.blocks[place].series = series;
+            return false;
         }
-        known.is_none()
-    }
-
-    fn insert_new(&mut self, hash: u64, series: u32) {
         let block = Block { hash: [hash as u32, (hash >> 32) as u32], series };
         let place = self.free_blocks.pop().unwrap_or_else(|| self.push_block(block));
         self.blocks[place as usize] = block;
         let blocks = &self.blocks;
         self.index[part(hash)].insert_unique(hash, place, |place| blocks[*place as usize].hash());
+        true
     }
 
     fn push_block(&mut self, block: Block) -> u32 {

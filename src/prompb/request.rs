@@ -161,8 +161,11 @@ impl Request {
             && v1::canonical_labels(self.encoded_labels(message, series), labels).is_some()
     }
 
-    /// Makes hashes that are the same only in requests with the same mark.
+    /// Makes hashes that are the same only in requests with the same mark; 0 leaves them as they are.
     pub fn mark(&mut self, mark: u64) {
+        if mark == 0 {
+            return;
+        }
         self.series.iter_mut().for_each(|series| series.hash ^= mark);
     }
 

@@ -5,7 +5,6 @@
 //! TimeSeries   { repeated Label labels = 1; repeated Sample samples = 2;
 //!                repeated Exemplar exemplars = 3; repeated Histogram histograms = 4 }
 //! Label        { string name = 1; string value = 2 }
-//! Sample       { double value = 1; int64 timestamp = 2 }
 //! ```
 //!
 //! Unknown fields are skipped, absent numbers are zero, as proto3 has it.
@@ -15,8 +14,9 @@ use std::hash::BuildHasher;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
 use super::{
-    Error, RawLabel, Request, Sample,
+    Error, RawLabel, Request, Sample, Version,
     request::{ENTRIES_MAX, Span, hash_bytes},
+    sample::VALUE_LEN,
     wire::{Reader, Value},
 };
 
@@ -26,10 +26,6 @@ const LABEL: u8 = 0x0a;
 const NAME: u8 = 0x0a;
 const LABEL_VALUE: u8 = 0x12;
 const SAMPLE: u8 = 0x12;
-const VALUE: u8 = 0x09;
-const TIMESTAMP: u8 = 0x10;
-// The field of a value: its tag and eight bytes.
-const VALUE_LEN: usize = 9;
 
 /// Reads a request into an empty one, [skipping labels](Request::read_guessing) if it may.
 pub(super) fn read(
@@ -132,7 +128,7 @@ fn guess_series(
 fn sample_at_end(message: &[u8], len: usize) -> Option<(&[u8], Sample)> {
     let (before, sample) = message.split_at_checked(message.len().wrapping_sub(len + 2))?;
     let [SAMPLE, length, sample @ ..] = sample else { return None };
-    let sample = (usize::from(*length) == len).then(|| read_usual_sample(sample)).flatten()?;
+    let sample = (usize::from(*length) == len).then(|| Sample::read_usual(sample)).flatten()?;
     Some((before, sample))
 }
 
@@ -158,7 +154,7 @@ fn read_series(
                 gather(&mut request.gathered, gathered, &message[run.clone()]);
                 request.gathered.extend_from_slice(&message[field_start..reader.position()]);
             }
-            (2, Value::Bytes(sample)) => request.samples.push(read_sample(sample)?),
+            (2, Value::Bytes(sample)) => request.samples.push(Sample::read(sample, Version::V1)?),
             (3, Value::Bytes(_)) => request.exemplars += 1,
             (4, Value::Bytes(bytes)) => {
                 request.push_histogram(base + reader.position(), bytes);
@@ -213,37 +209,10 @@ fn read_label(message: &[u8]) -> Result<RawLabel<'_>, Error> {
     Ok((name, label_value))
 }
 
-fn read_sample(message: &[u8]) -> Result<Sample, Error> {
-    read_usual_sample(message).map_or_else(|| read_unusual_sample(message), Ok)
-}
-
-/// Reads a sample if it is written as every known sender writes one.
-#[inline]
-fn read_usual_sample(message: &[u8]) -> Option<Sample> {
-    let mut reader = Reader::new(message);
-    let value = reader.fixed64_tagged(VALUE).map_or(0.0, f64::from_bits);
-    let timestamp_ms = reader.last_varint_tagged(TIMESTAMP)?.cast_signed();
-    Some(Sample { timestamp_ms, value, start_ms: 0 })
-}
-
-fn read_unusual_sample(message: &[u8]) -> Result<Sample, Error> {
-    let mut sample = Sample { timestamp_ms: 0, value: 0.0, start_ms: 0 };
-    let mut reader = Reader::new(message);
-    while let Some((number, value)) = reader.field()? {
-        match (number, value) {
-            (1, Value::Fixed64(bits)) => sample.value = f64::from_bits(bits),
-            (2, Value::Varint(timestamp)) => sample.timestamp_ms = timestamp.cast_signed(),
-            (1 | 2, _) => return Err(reader.malformed("sample has a wrong wire type")),
-            _ => (),
-        }
-    }
-    Ok(sample)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompb::{Version, generated::v1 as generated, hash_labels};
+    use crate::prompb::{generated::v1 as generated, hash_labels};
     use foldhash::fast::FixedState;
     use proptest::prelude::*;
     use prost::Message;

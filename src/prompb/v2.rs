@@ -5,7 +5,6 @@
 //! TimeSeries { repeated uint32 labels_refs = 1; repeated Sample samples = 2;
 //!              repeated Histogram histograms = 3; repeated Exemplar exemplars = 4;
 //!              Metadata metadata = 5; int64 created_timestamp = 6 }
-//! Sample     { double value = 1; int64 timestamp = 2; int64 start_timestamp = 3 }
 //! ```
 //!
 //! References are a request's own: what stays the same from request to request are the symbols. So each
@@ -18,7 +17,7 @@
 use std::hash::{BuildHasher, Hasher};
 
 use super::{
-    BadReferences, Error, RawLabel, Request, Sample,
+    BadReferences, Error, RawLabel, Request, Sample, Version,
     request::{Span, hash_bytes},
     wire::{Reader, Value},
 };
@@ -36,8 +35,6 @@ pub(super) struct Symbols {
 const SERIES: u8 = 0x2a;
 const REFERENCES: u8 = 0x0a;
 const SAMPLE: u8 = 0x12;
-const VALUE: u8 = 0x09;
-const TIMESTAMP: u8 = 0x10;
 
 // As many as a request may have series and samples.
 const SYMBOLS_MAX: usize = 1_000_000;
@@ -104,7 +101,7 @@ fn read_series(request: &mut Request, message: &[u8], base: usize) -> Result<(),
         request.symbols.read_references(packed)?;
     }
     if let Some(sample) = reader.bytes_tagged(SAMPLE)? {
-        request.samples.push(read_sample(sample)?);
+        request.samples.push(Sample::read(sample, Version::V2)?);
     }
     while let Some((number, value)) = reader.field()? {
         match (number, value) {
@@ -113,7 +110,7 @@ fn read_series(request: &mut Request, message: &[u8], base: usize) -> Result<(),
                 request.symbols.check_references(1, &reader)?;
                 request.symbols.references.push(reference as u32);
             }
-            (2, Value::Bytes(sample)) => request.samples.push(read_sample(sample)?),
+            (2, Value::Bytes(sample)) => request.samples.push(Sample::read(sample, Version::V2)?),
             (3, Value::Bytes(bytes)) => {
                 request.push_histogram(base + reader.position(), bytes);
             }
@@ -145,32 +142,6 @@ fn note_created(request: &mut Request, samples: usize, histograms: usize, create
     for histogram in &mut request.histograms[histograms..] {
         histogram.series_start_ms = created_ms;
     }
-}
-
-fn read_sample(message: &[u8]) -> Result<Sample, Error> {
-    // As senders write it if the value is not zero and the start is not known.
-    let mut reader = Reader::new(message);
-    let usual = reader.fixed64_tagged(VALUE).zip(reader.last_varint_tagged(TIMESTAMP));
-    if let Some((bits, timestamp)) = usual {
-        let (timestamp_ms, value) = (timestamp.cast_signed(), f64::from_bits(bits));
-        return Ok(Sample { timestamp_ms, value, start_ms: 0 });
-    }
-    read_unusual_sample(message)
-}
-
-fn read_unusual_sample(message: &[u8]) -> Result<Sample, Error> {
-    let mut sample = Sample { timestamp_ms: 0, value: 0.0, start_ms: 0 };
-    let mut reader = Reader::new(message);
-    while let Some((number, value)) = reader.field()? {
-        match (number, value) {
-            (1, Value::Fixed64(bits)) => sample.value = f64::from_bits(bits),
-            (2, Value::Varint(timestamp)) => sample.timestamp_ms = timestamp.cast_signed(),
-            (3, Value::Varint(start)) => sample.start_ms = start.cast_signed(),
-            (1..=3, _) => return Err(reader.malformed("sample has a wrong wire type")),
-            _ => (),
-        }
-    }
-    Ok(sample)
 }
 
 // === impl Symbols ===
@@ -249,7 +220,7 @@ impl Symbols {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompb::{Version, generated::v2 as generated};
+    use crate::prompb::generated::v2 as generated;
     use foldhash::fast::FixedState;
     use proptest::{collection::vec, prelude::*};
     use prost::Message;

@@ -16,7 +16,7 @@ pub use fleet::{Adds, Fleet};
 pub use notation::{SeriesLine, parse_labels, parse_series};
 pub use oracle::Oracle;
 pub use script::run_script;
-pub use world::{Sent, World, encode, encode_v2};
+pub use world::{Sent, World, compress, encode, encode_v2};
 
 /// The SLOs of a spec that a test wrote.
 ///

@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, fmt::Write, ops::Range, time::Duration};
 
+use prost::encoding::encode_varint;
 use slod::time::Timestamp;
 
 /// The protocol that requests are in.
@@ -262,7 +263,7 @@ impl Template {
                         if number == next {
                             in_order.push(text);
                         }
-                        write_varint(&mut refs, number);
+                        encode_varint(number, &mut refs);
                     }
                     // TimeSeries.labels_refs, packed.
                     write_bytes(&mut template.labels, 1, &refs);
@@ -298,9 +299,9 @@ impl Template {
             sample.push(0x09);
             sample.extend_from_slice(&value.to_le_bytes());
             sample.push(0x10);
-            write_varint(&mut sample, at.0 as u64);
+            encode_varint(at.0 as u64, &mut sample);
             message.push(timeseries << 3 | 2);
-            write_varint(message, (series.labels.len() + 2 + sample.len()) as u64);
+            encode_varint((series.labels.len() + 2 + sample.len()) as u64, message);
             message.extend_from_slice(&self.labels[series.labels.clone()]);
             write_bytes(message, 2, &sample);
         }
@@ -320,16 +321,8 @@ fn write_labels(out: &mut Vec<u8>, labels: &[(&str, String)]) {
 
 fn write_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     out.push(field << 3 | 2);
-    write_varint(out, bytes.len() as u64);
+    encode_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
-}
-
-fn write_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 // === impl Series ===

@@ -178,6 +178,7 @@ pub fn encode(samples: &[Sent]) -> Vec<u8> {
     compress(&wire::WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec())
 }
 
-fn compress(message: &[u8]) -> Vec<u8> {
+/// A message as a request carries it.
+pub fn compress(message: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(message).expect("a test's request is far below 4 GiB")
 }

@@ -18,6 +18,8 @@ use slod::{
     time::Timestamp,
 };
 
+use crate::support::AVAILABILITY;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 const SIZE: usize = 1_000;
@@ -81,17 +83,6 @@ fn what_lies_in_an_interval_is_found_without_allocating() {
 
 // --- series ---
 
-const SPEC: &str = r#"
-apiVersion: slod.dev/v1
-kind: ServiceLevelObjective
-metadata: {name: availability, service: api}
-spec:
-  sli:
-    type: availability
-    query: sum(rate(http_requests_total{code!~"5.."}[5m])) / sum(rate(http_requests_total[5m]))
-  objective: {target: 99, window: 30d}
-"#;
-
 /// A scrape of so many series of a metric, as requests of 2,000 samples.
 fn requests(version: Version, metric: &str, series: usize, at: Timestamp) -> Vec<Vec<u8>> {
     let sent = |n: usize| {
@@ -112,7 +103,7 @@ fn send(world: &World, version: Version, bodies: &[Vec<u8>], now: Timestamp) {
 
 fn world() -> World {
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-    World::new(slos(SPEC), engine, ingest::Config::default(), Fleet::START)
+    World::new(slos(AVAILABILITY), engine, ingest::Config::default(), Fleet::START)
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::{
     process::Command,
 };
 
+use slod::testing::compress;
+
 use crate::support::{Slod, http, post_write, wait_until, write_headers};
 
 const SPEC: &str = r#"
@@ -46,7 +48,7 @@ fn the_pages_of_a_running_daemon() {
 #[test]
 fn every_wrong_write_request_has_its_answer() {
     let slod = Slod::start(SPEC, "limits: {decoded_bytes_max: 1000}\nweb: {body_bytes_max: 2000}\n");
-    let request = snap::raw::Encoder::new().compress_vec(b"").unwrap();
+    let request = compress(b"");
     let write = |headers: &[&str], body: &[u8]| {
         let answer = http(slod.address, "POST /api/v1/write HTTP/1.1", headers, body);
         (answer.status, answer.body)
@@ -74,7 +76,7 @@ fn every_wrong_write_request_has_its_answer() {
         assert_eq!(status, 400, "{text}");
         assert!(text.contains(reason), "{text}");
     }
-    let truncated = snap::raw::Encoder::new().compress_vec(b"\x0a\x05\x00").unwrap();
+    let truncated = compress(b"\x0a\x05\x00");
     assert!(write(&[], &truncated).1.contains("length beyond the end at byte 2 of 3"));
     let requests = http(slod.address, "GET /metrics HTTP/1.1", &[], b"").body;
     assert!(requests.contains("slod_ingest_requests_total{code=\"204\"} 2\n"), "{requests}");
@@ -101,7 +103,6 @@ fn only_remote_write_2_is_told_how_much_is_written() {
     // Symbols "", "__name__" and "up". A sample of `up`, and one of a series of a third label.
     let request = b"\x22\x00\x22\x08__name__\x22\x02up\x2a\x08\x0a\x02\x01\x02\x12\x02\x10\x01";
     let bad_series = b"\x2a\x08\x0a\x02\x01\x03\x12\x02\x10\x01";
-    let compress = |message: &[u8]| snap::raw::Encoder::new().compress_vec(message).unwrap();
     assert_eq!(write(&[V2], &compress(request)), (204, "1".to_owned()));
     assert_eq!(write(&[V2], &compress(&[&request[..], bad_series].concat())), (400, "1".to_owned()));
     // The version header is none to go by.
@@ -173,7 +174,7 @@ fn a_request_under_way_at_sigterm_is_finished() {
     let mut slod = Slod::start(SPEC, "web: {body_bytes_max: 1024, concurrent_bytes_max: 1024}\n");
     let mut stream = TcpStream::connect(slod.address).unwrap();
     // A field that nobody knows, and so a request without samples.
-    let body = snap::raw::Encoder::new().compress_vec(b"\x38\x01").unwrap();
+    let body = compress(b"\x38\x01");
     let head = format!("POST /api/v1/write HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&body[..1]).unwrap();

@@ -13,28 +13,19 @@ use slod::{
         generated::{v1 as wire, v2},
     },
     report::{DataStatus, SloReport},
-    testing::{Sent, World, parse_labels, slos},
+    testing::{Sent, World, compress, parse_labels, slos},
     time::Timestamp,
     window::SliId,
 };
+
+use crate::support::AVAILABILITY;
 
 const NOW: Timestamp = Timestamp(1_700_006_400_000);
 const SECOND: Duration = Duration::from_secs(1);
 const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 
-const SPEC: &str = r#"
-apiVersion: slod.dev/v1
-kind: ServiceLevelObjective
-metadata: {name: availability, service: api}
-spec:
-  sli:
-    type: availability
-    query: sum(rate(http_requests_total{code!~"5.."}[5m])) / sum(rate(http_requests_total[5m]))
-  objective: {target: 99, window: 30d}
-"#;
-
 fn world() -> World {
-    World::immediate(slos(SPEC), SECOND, NOW)
+    World::immediate(slos(AVAILABILITY), SECOND, NOW)
 }
 
 fn requests(code: &str, at: Timestamp, value: f64) -> Sent {
@@ -76,10 +67,6 @@ fn raw_body(series: &[RawSample<'_>]) -> Vec<u8> {
         })
         .collect();
     compress(&wire::WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec())
-}
-
-fn compress(message: &[u8]) -> Vec<u8> {
-    snap::raw::Encoder::new().compress_vec(message).unwrap()
 }
 
 #[test]
@@ -165,12 +152,12 @@ fn the_limit_on_label_bytes_is_the_same_in_both_versions() {
     // __name__ http_requests_total code 200
     for (label_bytes_max, is_accepted) in [(34, true), (33, false)] {
         let ingest = ingest::Config { label_bytes_max, ..ingest::Config::default() };
-        let world = World::new(slos(SPEC), engine::Config::default(), ingest, NOW);
+        let world = World::new(slos(AVAILABILITY), engine::Config::default(), ingest, NOW);
         let labels = [("__name__", "http_requests_total"), ("code", "200")];
         let v1 = world.send_body(&raw_body(&[(&labels, at(0).0, 1.0)]), at(0));
         assert_eq!(v1.is_ok(), is_accepted, "{v1:?}");
         let world = World::new(
-            slos(SPEC),
+            slos(AVAILABILITY),
             engine::Config::default(),
             ingest::Config { label_bytes_max, ..ingest::Config::default() },
             NOW,
@@ -268,7 +255,7 @@ fn requests_without_samples_are_fine() {
 fn more_series_than_allowed_are_refused_and_the_known_ones_go_on() {
     let ingest = ingest::Config { series_max: 1, ..ingest::Config::default() };
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-    let mut world = World::new(slos(SPEC), engine, ingest, NOW);
+    let mut world = World::new(slos(AVAILABILITY), engine, ingest, NOW);
     world.send(&[requests("200", at(0), 0.0)], at(0)).unwrap();
     let error = world.send(&[requests("500", at(1), 1.0), requests("200", at(1), 3.0)], at(1)).unwrap_err();
     assert!(error.to_string().contains("1 series are followed, which is the limit"), "{error}");
@@ -279,7 +266,7 @@ fn more_series_than_allowed_are_refused_and_the_known_ones_go_on() {
 fn a_request_that_makes_room_for_its_strangers_loses_none_of_its_known_series() {
     let ingest = ingest::Config { series_max: 1, ..ingest::Config::default() };
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-    let mut world = World::new(slos(SPEC), engine, ingest, NOW);
+    let mut world = World::new(slos(AVAILABILITY), engine, ingest, NOW);
     let good = [1, 2, 3, 4];
     send_v2(&world, vec![series_of(&good, at(0), 0.0, NO_START)]).unwrap();
     // With these, more label blocks are known than may be, and the next new one makes them be forgotten.
@@ -297,7 +284,7 @@ fn a_series_that_was_refused_for_want_of_room_is_not_taken_for_newly_born() {
     const DAY: i64 = 86_400;
     let ingest = ingest::Config { series_max: 2, ..ingest::Config::default() };
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-    let mut world = World::new(slos(SPEC), engine, ingest, at(-DAY));
+    let mut world = World::new(slos(AVAILABILITY), engine, ingest, at(-DAY));
     let other = sent(r#"http_requests_total{job="other",instance="b",code="200"}"#, at(-DAY), 0.0);
     world.send(&[other], at(-DAY)).unwrap();
     for second in (0..1_200).step_by(15) {
@@ -314,7 +301,7 @@ fn a_series_that_was_refused_for_want_of_room_is_not_taken_for_newly_born() {
 fn when_too_much_waits_requests_are_turned_away() {
     let ingest = ingest::Config { deferred_max: 0, ..ingest::Config::default() };
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-    let mut world = World::new(slos(SPEC), engine, ingest, NOW);
+    let mut world = World::new(slos(AVAILABILITY), engine, ingest, NOW);
     world.send(&[requests("200", at(-500), 0.0)], NOW).unwrap();
     world.tick(NOW);
     world.send(&[requests("200", at(-490), 1.0)], NOW).unwrap();
@@ -329,7 +316,7 @@ fn when_too_much_waits_requests_are_turned_away() {
 fn a_lazily_born_error_series_counts_from_zero_once_its_target_is_known() {
     let ingest = ingest::Config { warm_up: SECOND * 60, ..ingest::Config::default() };
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-    let mut world = World::new(slos(SPEC), engine, ingest, NOW);
+    let mut world = World::new(slos(AVAILABILITY), engine, ingest, NOW);
     // Within the warm-up of its target, and of a target without a past: an old counter, for all we know.
     world.send(&[requests("200", at(0), 1_000.0)], at(0)).unwrap();
     world.send(&[requests("200", at(15), 1_010.0), requests("503", at(15), 700.0)], at(15)).unwrap();
@@ -365,7 +352,7 @@ fn what_the_data_says_of_itself() {
 
 #[test]
 fn groups_have_budgets_of_their_own_and_a_limit() {
-    let grouped = SPEC.replace("sum(", "sum by (route) (");
+    let grouped = AVAILABILITY.replace("sum(", "sum by (route) (");
     let mut world = World::immediate(slos(&grouped), SECOND, NOW);
     let series = |route: usize| format!(r#"http_requests_total{{route="/{route}",code="500"}}"#);
     for second in 0..2 {
@@ -857,7 +844,7 @@ fn a_series_without_labels_does_not_hide_which_replica_sends() {
 fn more_clusters_than_allowed_are_refused() {
     let ha = ingest::ha::Config { clusters_max: 0, ..Default::default() };
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-    let world = World::new(slos(SPEC), engine, ingest::Config { ha, ..Default::default() }, NOW);
+    let world = World::new(slos(AVAILABILITY), engine, ingest::Config { ha, ..Default::default() }, NOW);
     let error = replica(&world, "one", 0, 1.0).unwrap_err().to_string();
     assert!(
         error.contains("0 clusters of replicas are known, which is the limit (ha.clusters_max)"),
@@ -876,7 +863,7 @@ spec:
   sli: {threshold: {metric: queue_depth, op: lte, value: 5}}
   objective: {target: 99, window: 30d}
 "#;
-    let specs = SPEC.replace("http_requests_total", "queue_depth") + gauge;
+    let specs = AVAILABILITY.replace("http_requests_total", "queue_depth") + gauge;
     let mut world = World::immediate(slos(&specs), SECOND, NOW);
     for (second, value) in [(0, 3.0), (15, -4.0), (30, 9.0), (45, 7.0)] {
         world.send(&[sent("queue_depth", at(second), value)], at(second)).unwrap();

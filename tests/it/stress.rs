@@ -20,7 +20,7 @@ use slod::{
     },
     report::{DataStatus, Snapshot},
     telemetry::Telemetry,
-    testing::slos,
+    testing::{compress, slos},
     time::{Latest, Timestamp},
     window::OpenSlots,
 };
@@ -124,7 +124,7 @@ fn encode(encoding: Encoding, scraped: &[Scraped], at: Timestamp) -> Vec<u8> {
         Encoding::V1Unsorted => encode_v1(scraped, at, |labels| labels.reverse()),
         Encoding::V2 => encode_v2(scraped, at),
     };
-    snap::raw::Encoder::new().compress_vec(&message).unwrap()
+    compress(&message)
 }
 
 fn encode_v1(scraped: &[Scraped], at: Timestamp, order: impl Fn(&mut Vec<v1::Label>)) -> Vec<u8> {

@@ -216,3 +216,15 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
     panic!("not within {PATIENCE:?}: {what}");
 }
+
+/// Requests of an API, those answered 5xx bad.
+pub const AVAILABILITY: &str = r#"
+apiVersion: slod.dev/v1
+kind: ServiceLevelObjective
+metadata: {name: availability, service: api}
+spec:
+  sli:
+    type: availability
+    query: sum(rate(http_requests_total{code!~"5.."}[5m])) / sum(rate(http_requests_total[5m]))
+  objective: {target: 99, window: 30d}
+"#;

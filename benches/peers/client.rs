@@ -5,7 +5,6 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::Barrier,
     thread,
     time::Duration,
 };
@@ -53,19 +52,29 @@ pub(crate) fn prepare(load: &Load, address: SocketAddr, scrapes: Scrapes) -> Pre
 /// When a request is not answered 204.
 pub(crate) fn send(address: SocketAddr, prepared: &Prepared) -> Sent {
     let connections = prepared.0.iter().filter(|requests| !requests.is_empty());
-    let streams: Vec<_> = connections.map(|requests| (connect(address), requests)).collect();
-    let start_together = Barrier::new(streams.len() + 1);
-    let (took, done) = thread::scope(|scope| {
+    let mut streams: Vec<_> =
+        connections.map(|requests| (connect(address), requests.as_slice(), Vec::new())).collect();
+    let start = now();
+    // A Prometheus with an empty head refuses ("out of bounds") what arrives while it sets the times of the head
+    // upon its very first sample, so the first request goes alone.
+    if let Some((stream, requests, done)) = streams.first_mut() {
+        let (first, rest) = requests.split_first().expect("connections without requests were left out");
+        done.push(send_one(stream, first));
+        *requests = rest;
+    }
+    let done: Vec<_> = thread::scope(|scope| {
         let senders: Vec<_> = streams
             .into_iter()
-            .map(|(stream, requests)| scope.spawn(|| send_all(stream, requests, &start_together)))
+            .map(|(mut stream, requests, mut done)| {
+                scope.spawn(move || {
+                    done.extend(requests.iter().map(|request| send_one(&mut stream, request)));
+                    done
+                })
+            })
             .collect();
-        start_together.wait();
-        let start = now();
-        let done: Vec<_> =
-            senders.into_iter().map(|sender| sender.join().expect("a request failed")).collect();
-        (start.elapsed(), done)
+        senders.into_iter().map(|sender| sender.join().expect("a request failed")).collect()
     });
+    let took = start.elapsed();
     let requests = || prepared.0.iter().flatten();
     let mut latencies: Vec<Duration> = done.iter().flatten().map(|(latency, _)| *latency).collect();
     latencies.sort_unstable();
@@ -90,21 +99,16 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Latency of each request, and how far its event time was ahead of the clock when it was answered.
-fn send_all(mut stream: TcpStream, requests: &[Request], start_together: &Barrier) -> Vec<(Duration, f64)> {
-    let mut answer = [0; 4_096];
-    let mut done = Vec::with_capacity(requests.len());
-    start_together.wait();
-    for request in requests {
-        let start = now();
-        stream.write_all(&request.bytes).expect("the receiver reads");
-        read_answer(&mut stream, &mut answer);
-        done.push((start.elapsed(), request.at.seconds() - wall().seconds()));
-    }
-    done
+/// Latency of the request, and how far its event time was ahead of the clock when it was answered.
+fn send_one(stream: &mut TcpStream, request: &Request) -> (Duration, f64) {
+    let start = now();
+    stream.write_all(&request.bytes).expect("the receiver reads");
+    read_answer(stream);
+    (start.elapsed(), request.at.seconds() - wall().seconds())
 }
 
-fn read_answer(stream: &mut TcpStream, answer: &mut [u8]) {
+fn read_answer(stream: &mut TcpStream) {
+    let mut answer = [0; 4_096];
     let mut length = 0;
     while !answer[..length].ends_with(b"\r\n\r\n") {
         let read = stream.read(&mut answer[length..]).expect("the receiver answers");

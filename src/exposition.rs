@@ -220,7 +220,10 @@ mod tests {
         labels,
         matching::Role,
         report::{AlertReport, WindowReport},
-        slo::{Budgeting, Indicator, Objective, Slo, SloId, Target, TimeWindow, workbook_alerts},
+        slo::{
+            Budgeting, Counted, Grouping, Indicator, Objective, Slo, SloId, Target, TimeWindow,
+            workbook_alerts,
+        },
         time::Timestamp,
     };
     use std::{sync::Arc, time::Duration};
@@ -249,7 +252,11 @@ mod tests {
                 ("route", "x"),
             ]),
             objective: Objective::rolling(Target::new(0.999).unwrap(), HOUR * 720),
-            indicator: Indicator { bad: Vec::new(), total: Vec::new(), group_by: vec!["route".into()] },
+            indicator: Indicator::Counted(Counted {
+                bad: vec![],
+                total: vec![],
+                group_by: Grouping::by(["route"]),
+            }),
             alerts: pages.map(with_label).collect(),
         };
         SloReport {

@@ -179,6 +179,13 @@ impl<'a> LabelsRef<'a> {
         let kept = self.0.iter().filter(|(name, _)| names.iter().any(|n| n == name));
         Labels(kept.map(|(name, value)| ((*name).into(), (*value).into())).collect())
     }
+
+    /// All labels but the metric name and those of these names.
+    pub fn leave_out(self, names: &[String]) -> Labels {
+        let is_left = |name: &str| name != METRIC_NAME && !names.iter().any(|n| n == name);
+        let left = self.0.iter().filter(|(name, _)| is_left(name));
+        Labels(left.map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    }
 }
 
 impl LabelSet for LabelsRef<'_> {
@@ -237,6 +244,15 @@ impl Matcher {
             None => value == self.value || self.is_same_bound(value),
         };
         found == matches!(self.op, MatchOp::Equal | MatchOp::Regex)
+    }
+
+    /// What `replacement` becomes with the groups that the value fills in this regular expression (`$1`, `${name}`);
+    /// `None` if it does not match.
+    pub fn expand(&self, value: &str, replacement: &str) -> Option<String> {
+        let captures = self.regex.as_ref()?.captures(value)?;
+        let mut expanded = String::new();
+        captures.expand(replacement, &mut expanded);
+        Some(expanded)
     }
 
     fn is_same_bound(&self, value: &str) -> bool {

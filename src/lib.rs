@@ -8,12 +8,14 @@ pub mod telemetry;
 pub mod time;
 
 pub mod counter;
+pub mod expression;
 pub mod prompb;
-pub mod promql;
-pub mod slo;
 pub mod window;
 
 pub mod histogram;
+pub mod slo;
+
+pub mod promql;
 
 pub mod burn_rate;
 pub mod matching;

@@ -22,11 +22,15 @@ use promql_parser::{
 
 use crate::{
     labels::{METRIC_NAME, MatchOp, Matcher, Selector},
+    slo::{Grouping, HistogramMeasure, Interval, Measure, Term},
     time::format_duration,
 };
 
+mod compile;
 mod histograms;
 mod tokens;
+
+pub use compile::{Asked, Compiled, Doubt, Refusal, Settings, compile};
 
 use histograms::HistogramFunction;
 use tokens::Tokens;
@@ -56,41 +60,12 @@ pub struct Ratio {
 pub struct Sum {
     /// What is added up.
     pub terms: Vec<Term>,
-    /// Labels that split the sum. Sorted, no repeats.
-    pub group_by: Vec<String>,
+    /// What splits the sum.
+    pub group_by: Grouping,
     /// The function on every series.
     pub function: Function,
     /// The range of every series.
     pub range: Duration,
-}
-
-/// What the selected series gained, times a coefficient.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Term {
-    /// How often it counts.
-    pub coefficient: f64,
-    /// The series.
-    pub selector: Selector,
-    /// What is counted of their growth.
-    pub measure: Measure,
-}
-
-/// What is counted of a series' growth.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Measure {
-    /// That of a counter.
-    Increase,
-    /// `histogram_count`: the observations of a native histogram.
-    HistogramCount,
-    /// `histogram_sum`: what they add up to.
-    HistogramSum,
-    /// `histogram_fraction` times `histogram_count`: the observations in `(lower, upper]`.
-    HistogramWithin {
-        /// Below the upper bound.
-        lower: f64,
-        /// Above the lower bound.
-        upper: f64,
-    },
 }
 
 /// A function from a counter's samples to its growth.
@@ -246,8 +221,8 @@ fn lower_aggregate<'e>(expr: &'e Expr, aggregate: &'e AggregateExpr) -> Result<S
         return refuse(expr, message);
     }
     let group_by = match &aggregate.modifier {
-        None => Vec::new(),
-        Some(LabelModifier::Include(labels)) => sorted(&labels.labels),
+        None => Grouping::none(),
+        Some(LabelModifier::Include(labels)) => Grouping::by(labels.labels.iter().cloned()),
         Some(LabelModifier::Exclude(_)) => {
             let message = "without (…) leaves the group labels open; name them with by (…)";
             return refuse_at(expr, Spot::Token(T_WITHOUT), message);
@@ -255,7 +230,12 @@ fn lower_aggregate<'e>(expr: &'e Expr, aggregate: &'e AggregateExpr) -> Result<S
     };
     let (series, measure) = lower_summand(&aggregate.expr)?;
     let Series { function, range, selector } = series;
-    Ok(Sum { terms: vec![Term { coefficient: 1.0, selector, measure }], group_by, function, range })
+    Ok(Sum {
+        terms: vec![Term { coefficient: 1.0, selector, measure, replaces: Vec::new() }],
+        group_by,
+        function,
+        range,
+    })
 }
 
 /// The growth of selected series, each by itself.
@@ -382,13 +362,6 @@ fn function(call: &Call) -> Option<Function> {
     }
 }
 
-fn sorted(labels: &[String]) -> Vec<String> {
-    let mut labels = labels.to_vec();
-    labels.sort_unstable();
-    labels.dedup();
-    labels
-}
-
 /// The expression inside parentheses and `… or vector(0)`, which a counter that is zero until its
 /// first increment does not need.
 fn peel(expr: &Expr) -> Result<&Expr, Refused<'_>> {
@@ -511,8 +484,8 @@ impl Sum {
     /// How the other sum differs, so that the two cannot be added or divided; `None` when they agree.
     pub fn difference(&self, other: &Self) -> Option<String> {
         if self.group_by != other.group_by {
-            let (ours, theirs) = (self.group_by.join(", "), other.group_by.join(", "));
-            Some(format!("group by different labels: ({ours}) and ({theirs}); group both by the same"))
+            let (ours, theirs) = (&self.group_by, &other.group_by);
+            Some(format!("group by different labels: {ours} and {theirs}; group both by the same"))
         } else if self.function != other.function {
             let (ours, theirs) = (self.function, other.function);
             Some(format!("use different functions: {ours} and {theirs}; use the same on both"))

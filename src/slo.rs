@@ -1,8 +1,9 @@
 //! The vocabulary: what an SLO is, free of where it was written and of how it is computed.
 //!
 //! Every spec reader lowers its format to [`Slo`]; everything after the readers knows only this.
-//! An [`Indicator`] is the one algebra of the product: bad and total events are each a sum of what series
-//! measure (the growth of a counter or a native histogram, the samples of a gauge) with coefficients.
+//! A [`Counted`] indicator is the one algebra of the product: bad and total events are each a sum of what series
+//! measure (the growth of a counter or a native histogram, the samples of a gauge) with coefficients. What is no
+//! such sum is asked at every step of time ([`Sampled`], [`Pulled`]).
 //!
 //! Invariant: an [`Slo`] is valid. Its target lies strictly between 0 and 1, its windows are
 //! positive, and a short window is below its long one.
@@ -10,7 +11,8 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
-    labels::Selector,
+    expression::Expression,
+    labels::{Labels, LabelsRef, Matcher, Selector},
     time::{Calendar, format_duration},
 };
 
@@ -93,16 +95,36 @@ pub struct Target(f64);
 #[error("target must lie between 0 and 1 (0% and 100%), both excluded; got {0}")]
 pub struct TargetError(pub f64);
 
-/// The service level indicator: bad and total events as sums over series.
+/// The service level indicator: where bad events and all events come from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Indicator {
+pub enum Indicator {
+    /// What series measure, counted with every sample.
+    Counted(Counted),
+    /// An expression over the latest samples of series, evaluated at every step of time.
+    Sampled(Sampled),
+    /// A query that a Prometheus evaluates at every step of time.
+    Pulled(Pulled),
+}
+
+/// Bad and total events as sums over series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counted {
     /// Terms that add up to the bad events.
     pub bad: Vec<Term>,
     /// Terms that add up to all events.
     pub total: Vec<Term>,
-    /// Labels that split the SLO: each of their value sets is an instance with a budget of its own.
-    /// Sorted, no repeats.
-    pub group_by: Vec<String>,
+    /// What splits the SLO.
+    pub group_by: Grouping,
+}
+
+/// Which series are counted together: each set of the labels that are kept is an instance of the SLO with a
+/// budget of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// Only labels of these names are kept. Sorted, no repeats; none means that the SLO is not split.
+    By(Vec<String>),
+    /// Every label but the metric name and those of these names is kept. Sorted, no repeats.
+    Without(Vec<String>),
 }
 
 /// What every series that a selector matches adds, times a coefficient.
@@ -114,6 +136,57 @@ pub struct Term {
     pub selector: Selector,
     /// What is counted of them.
     pub measure: Measure,
+    /// How their labels are rewritten, in this order, before they are grouped; nearly always not at all.
+    pub replaces: Vec<Replace>,
+}
+
+/// PromQL's `label_replace`: writes a label from the value of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replace {
+    /// The label that is written.
+    pub label: String,
+    /// What it becomes, with `$1` and the like for groups of the expression. Empty removes it.
+    pub replacement: String,
+    /// The condition on the other label: a series that does not meet it is left as it is.
+    pub source: Matcher,
+}
+
+/// An SLI that no sum over samples expresses, such as a quantile, a maximum or a subquery: at every step it
+/// is worked out what PromQL would say of that moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled {
+    /// What is asked at every step.
+    pub question: Question<Expression>,
+    /// The time between two steps, which lie at its multiples.
+    pub step: Duration,
+}
+
+/// An SLI that must be asked of a Prometheus.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pulled {
+    /// What is asked at every step.
+    pub question: Question<String>,
+    /// The time between two steps, which lie at its multiples.
+    pub step: Duration,
+}
+
+/// What the values of expressions at one moment mean. Every label set of a result is an instance of the SLO;
+/// a value that is NaN says nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question<E> {
+    /// Each value is one event, bad to the extent of the value, from 0 to 1.
+    BadRatio(E),
+    /// Each value is one event, good to the extent of the value, from 0 to 1.
+    GoodRatio(E),
+    /// Each value is one event, good if it meets the condition.
+    Condition(E, Threshold),
+    /// The values are bad events and all events. One that is missing while the other is there is zero.
+    Events {
+        /// The bad events.
+        bad: E,
+        /// All events.
+        total: E,
+    },
 }
 
 /// What is counted of a series.
@@ -125,6 +198,10 @@ pub enum Measure {
     Samples,
     /// The samples of a gauge that meet a condition, one event each.
     SamplesWhere(Threshold),
+    /// The values of a gauge's samples, added up.
+    Values,
+    /// The growth of a counter of VictoriaMetrics' histograms, as far as its `vmrange` lies in an interval.
+    VmRange(Interval),
     /// What native histograms gained.
     Histogram(HistogramMeasure),
 }
@@ -292,6 +369,108 @@ impl fmt::Display for SloId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.service, self.name)
     }
+}
+
+// === impl Indicator ===
+
+impl Indicator {
+    /// Whether the SLO may have several instances, and a roll-up of them.
+    pub fn is_grouped(&self) -> bool {
+        match self {
+            Self::Counted(counted) => counted.group_by != Grouping::none(),
+            Self::Sampled(sampled) => {
+                sampled.question.expressions().any(|expression| !expression.is_single())
+            }
+            // What labels the answers have is not known before.
+            Self::Pulled(_) => true,
+        }
+    }
+
+    /// Every selector of series that it needs.
+    pub fn selectors(&self) -> Vec<&Selector> {
+        match self {
+            Self::Counted(counted) => {
+                counted.bad.iter().chain(&counted.total).map(|term| &term.selector).collect()
+            }
+            Self::Sampled(sampled) => {
+                sampled.question.expressions().flat_map(Expression::selectors).collect()
+            }
+            Self::Pulled(_) => Vec::new(),
+        }
+    }
+}
+
+// === impl Question ===
+
+impl<E> Question<E> {
+    /// Each of its expressions, the bad events' first.
+    pub fn expressions(&self) -> impl Iterator<Item = &E> {
+        let (one, other) = match self {
+            Self::BadRatio(one) | Self::GoodRatio(one) | Self::Condition(one, _) => (one, None),
+            Self::Events { bad, total } => (bad, Some(total)),
+        };
+        std::iter::once(one).chain(other)
+    }
+}
+
+// === impl Replace ===
+
+impl Replace {
+    /// Rewrites labels, given as names and values without order.
+    pub fn apply(&self, labels: &mut Vec<(String, String)>) {
+        let value_of = |name: &str| labels.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value);
+        let Some(written) = self.source.expand(value_of(self.source.name()), &self.replacement) else {
+            return;
+        };
+        labels.retain(|(name, _)| *name != self.label);
+        if !written.is_empty() {
+            labels.push((self.label.clone(), written));
+        }
+    }
+}
+
+// === impl Grouping ===
+
+impl Grouping {
+    /// All series together.
+    pub fn none() -> Self {
+        Self::By(Vec::new())
+    }
+
+    /// Groups by labels of these names, sorted.
+    pub fn by<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self::By(sorted(names))
+    }
+
+    /// Groups by labels of all other names, sorted.
+    pub fn without<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self::Without(sorted(names))
+    }
+
+    /// The labels of the group that a series belongs to.
+    pub fn of(&self, labels: LabelsRef<'_>) -> Labels {
+        match self {
+            Self::By(names) => labels.keep(names),
+            Self::Without(names) => labels.leave_out(names),
+        }
+    }
+}
+
+/// `(a, b)`, or `without (a, b)`.
+impl fmt::Display for Grouping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::By(names) => write!(f, "({})", names.join(", ")),
+            Self::Without(names) => write!(f, "without ({})", names.join(", ")),
+        }
+    }
+}
+
+fn sorted<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Vec<String> {
+    let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 // === impl Objective ===

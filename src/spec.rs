@@ -7,7 +7,10 @@
 //! Invariant: a bad SLO never hides a good one. Every SLO without an error is returned, and every
 //! error is reported with its position, not only the first.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use crate::slo::{Slo, SloId};
 
@@ -24,6 +27,13 @@ mod yaml;
 pub use diagnostic::{Diagnostic, Severity};
 
 use reader::{Place, Reader};
+
+/// What specs mean depends on, beside their text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// How often a Prometheus may be asked for what cannot be streamed, if there is one.
+    pub pull_interval: Option<Duration>,
+}
 
 /// What was read from specs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,25 +62,34 @@ const ACCEPTED: &str = "accepted are apiVersion: slod.dev/v1 with kind: ServiceL
 
 /// Reads the documents of one file. `path` is for the diagnostics only.
 pub fn read(path: &str, text: &str) -> Specs {
-    read_all([(path, text)])
+    read_all([(path, text)], &Settings::default())
 }
 
 /// Reads files, given as path and text. Of SLOs with the same id the first is kept.
-pub fn read_all<P: AsRef<str>, T: AsRef<str>>(files: impl IntoIterator<Item = (P, T)>) -> Specs {
+pub fn read_all<P: AsRef<str>, T: AsRef<str>>(
+    files: impl IntoIterator<Item = (P, T)>,
+    settings: &Settings,
+) -> Specs {
     let mut specs = Specs::default();
     let mut known = BTreeMap::new();
     for (path, text) in files {
-        read_file(path.as_ref(), text.as_ref(), &mut specs, &mut known);
+        read_file(settings, path.as_ref(), text.as_ref(), &mut specs, &mut known);
     }
     specs
 }
 
-fn read_file(path: &str, text: &str, specs: &mut Specs, known: &mut BTreeMap<SloId, String>) {
+fn read_file(
+    settings: &Settings,
+    path: &str,
+    text: &str,
+    specs: &mut Specs,
+    known: &mut BTreeMap<SloId, String>,
+) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut is_empty = true;
     for (first_line, document) in yaml::documents(text) {
         is_empty = false;
-        let mut reader = Reader::new(path, document, first_line);
+        let mut reader = Reader::new(settings, path, document, first_line);
         for Placed { slo, at } in read_document(&mut reader, document) {
             match known.entry(slo.id.clone()) {
                 Entry::Vacant(vacant) => {

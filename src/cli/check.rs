@@ -8,7 +8,7 @@ use super::{CheckArgs, complain, print};
 use crate::{
     config::{self, Flags, specs},
     labels::{METRIC_NAME, MatchOp, Selector},
-    slo::{Indicator, Slo},
+    slo::Slo,
     spec::Specs,
 };
 
@@ -58,8 +58,7 @@ fn keep_list(slos: &[Slo]) -> anyhow::Result<String> {
 
 /// A regular expression for each metric that an SLO counts.
 fn metric_names(slos: &[Slo]) -> BTreeSet<String> {
-    let terms = |indicator: &Indicator| [indicator.bad.clone(), indicator.total.clone()].concat();
-    slos.iter().flat_map(|slo| terms(&slo.indicator)).map(|term| metric_name(&term.selector)).collect()
+    slos.iter().flat_map(|slo| slo.indicator.selectors()).map(metric_name).collect()
 }
 
 fn metric_name(selector: &Selector) -> String {

@@ -28,7 +28,7 @@ pub fn load<P: AsRef<str>>(patterns: &[P]) -> Specs {
         let text = read(file).map_err(|reason| unreadable.push(Diagnostic::of_file(&path, reason)));
         Some((path, text.ok()?))
     });
-    let mut specs = spec::read_all(texts.collect::<Vec<_>>());
+    let mut specs = spec::read_all(texts.collect::<Vec<_>>(), &spec::Settings::default());
     unreadable.append(&mut specs.diagnostics);
     specs.diagnostics = unreadable;
     specs

@@ -314,7 +314,7 @@ fn write_key(terms: &[TermId], labels: LabelsRef<'_>, instances: &Instances, key
     TARGET_LABELS.iter().for_each(|name| push_value(key, name));
     for term in terms {
         key.extend_from_slice(&term.0.to_le_bytes());
-        instances.plan().group_by(*term).iter().for_each(|name| push_value(key, name));
+        instances.plan().write_key(*term, labels, key);
     }
 }
 

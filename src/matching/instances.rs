@@ -125,7 +125,7 @@ impl Instances {
 
     /// The instance that counts every series of the SLO.
     fn of_all(&self, slo_index: usize) -> Option<Arc<Instance>> {
-        let is_grouped = !self.plan.slo(slo_index).indicator.group_by.is_empty();
+        let is_grouped = self.plan.slo(slo_index).indicator.is_grouped();
         let role = if is_grouped { Role::RollUp } else { Role::Whole };
         self.find_or_open(slo_index, role, &Labels::default())
     }

@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use super::index::TermIndex;
 use crate::{
     histogram::Distribution,
-    labels::{Labels, LabelsRef, Selector},
-    slo::{Budgeting, HistogramMeasure, Indicator, Measure, Slo, Threshold, TimeWindow},
+    labels::{LabelSet, Labels, LabelsRef},
+    slo::{
+        Budgeting, Counted, Grouping, HistogramMeasure, Indicator, Interval, Measure, Slo, Term, Threshold,
+        TimeWindow,
+    },
     time::millis,
     window::{Counts, Layout, Slices},
 };
@@ -35,10 +38,10 @@ pub struct TermId(pub u32);
 #[derive(Debug)]
 struct PlannedTerm {
     slo: usize,
-    selector: Selector,
-    measure: Measure,
-    /// Events per unit of the measure.
+    term: Term,
+    /// Events per unit of what is measured.
     worth: Counts,
+    group_by: Arc<Grouping>,
 }
 
 /// The share a series has in an SLO.
@@ -59,11 +62,17 @@ pub struct Worth {
     pub growth: Counts,
     /// Per sample of a gauge.
     pub sample: Counts,
+    /// Per unit of the value of a gauge's sample.
+    pub value: Counts,
     /// Per sample of a gauge that meets a condition.
     pub conditions: Vec<(Threshold, Counts)>,
     /// Per unit of what a native histogram gained. Each measure once.
     pub histogram: Vec<(HistogramMeasure, Counts)>,
 }
+
+const VM_RANGE: &str = "vmrange";
+// No byte of UTF-8.
+const SEPARATOR: u8 = 0xff;
 
 // === impl Plan ===
 
@@ -73,10 +82,13 @@ impl Plan {
         let mut plan = Self::default();
         for slo in slos {
             let layout = plan.share(layout(&slo, resolution));
-            plan.add_terms(plan.slos.len(), &slo.indicator);
+            match &slo.indicator {
+                Indicator::Counted(counted) => plan.add_terms(plan.slos.len(), counted),
+                Indicator::Sampled(_) | Indicator::Pulled(_) => (),
+            }
             plan.slos.push(Planned { slo: Arc::new(slo), layout });
         }
-        plan.index = TermIndex::new(plan.terms.iter().map(|term| &term.selector));
+        plan.index = TermIndex::new(plan.terms.iter().map(|planned| &planned.term.selector));
         plan
     }
 
@@ -108,16 +120,31 @@ impl Plan {
     pub fn terms(&self, labels: LabelsRef<'_>, terms: &mut Vec<TermId>) {
         terms.clear();
         self.index.visit(labels, |term| {
-            if self.terms[term.0 as usize].selector.matches(&labels) {
+            if self.terms[term.0 as usize].term.selector.matches(&labels) {
                 terms.push(term);
             }
         });
         terms.sort_unstable();
     }
 
-    /// The labels that split the SLO of a term.
-    pub fn group_by(&self, term: TermId) -> &[String] {
-        &self.slos[self.terms[term.0 as usize].slo].slo.indicator.group_by
+    /// Writes what of the labels decides for a term, beside its selecting them: series for which this is the same
+    /// belong to the same group, and are worth the same.
+    pub fn write_key(&self, term: TermId, labels: LabelsRef<'_>, key: &mut Vec<u8>) {
+        let planned = &self.terms[term.0 as usize];
+        let mut push = |text: &str| {
+            key.extend_from_slice(text.as_bytes());
+            key.push(SEPARATOR);
+        };
+        match (&*planned.group_by, planned.term.replaces.as_slice()) {
+            (Grouping::By(names), []) => names.iter().for_each(|name| push(labels.get(name))),
+            _ => planned.group(labels).iter().for_each(|(name, value)| {
+                push(name);
+                push(value);
+            }),
+        }
+        if matches!(planned.term.measure, Measure::VmRange(_)) {
+            push(labels.get(VM_RANGE));
+        }
     }
 
     /// Every SLO that a series of these labels counts for, given the [terms](Self::terms) that select it.
@@ -126,26 +153,48 @@ impl Plan {
         let mut matches: Vec<Match> = Vec::new();
         for term in terms {
             let planned = &self.terms[term.0 as usize];
-            if matches.last().is_none_or(|last| last.slo != planned.slo) {
-                let group = labels.keep(self.group_by(*term));
-                matches.push(Match { slo: planned.slo, worth: Worth::default(), group });
-            }
-            if let Some(last) = matches.last_mut() {
-                last.worth.add(planned.measure, planned.worth);
-            }
+            let group = planned.group(labels);
+            // Terms of one SLO follow each other; some may have groups of their own.
+            let of_slo = matches.iter_mut().rev().take_while(|found| found.slo == planned.slo);
+            let known = of_slo.into_iter().find(|found| found.group == group);
+            let worth = match known {
+                Some(found) => &mut found.worth,
+                None => {
+                    matches.push(Match { slo: planned.slo, worth: Worth::default(), group });
+                    let last = matches.len() - 1;
+                    &mut matches[last].worth
+                }
+            };
+            worth.add(planned.term.measure, planned.worth, labels);
         }
         matches.retain(|found| !found.worth.is_nothing());
         matches
     }
 
-    fn add_terms(&mut self, slo: usize, indicator: &Indicator) {
-        let bad = indicator.bad.iter().map(|term| (term, Counts { bad: term.coefficient, total: 0.0 }));
-        let total = indicator.total.iter().map(|term| (term, Counts { bad: 0.0, total: term.coefficient }));
-        for (term, worth) in bad.chain(total) {
-            let (selector, measure) = (term.selector.clone(), term.measure);
-            self.terms.push(PlannedTerm { slo, selector, measure, worth });
-        }
+    fn add_terms(&mut self, slo: usize, counted: &Counted) {
+        let bad = counted.bad.iter().map(|term| (term, Counts { bad: term.coefficient, total: 0.0 }));
+        let total = counted.total.iter().map(|term| (term, Counts { bad: 0.0, total: term.coefficient }));
+        let group_by = Arc::new(counted.group_by.clone());
+        let planned = |(term, worth): (&Term, _)| PlannedTerm {
+            slo,
+            term: term.clone(),
+            worth,
+            group_by: Arc::clone(&group_by),
+        };
+        self.terms.extend(bad.chain(total).map(planned));
     }
+}
+
+/// The part of a bucket of VictoriaMetrics' histograms, such as `1.000e-01...1.136e-01`, that lies in an interval:
+/// values are taken to lie evenly in it, as its `histogram_share` does.
+fn share_of_vm_range(range: &str, Interval { lower, upper }: Interval) -> f64 {
+    let Some((start, end)) = range.split_once("...") else { return 0.0 };
+    let (Ok(start), Ok(end)) = (start.parse::<f64>(), end.parse::<f64>()) else { return 0.0 };
+    if end <= upper && start >= lower {
+        return 1.0;
+    }
+    let inside = end.min(upper) - start.max(lower);
+    if inside > 0.0 && end.is_finite() { inside / (end - start) } else { 0.0 }
 }
 
 fn layout(slo: &Slo, resolution: Duration) -> Layout {
@@ -166,12 +215,30 @@ fn layout(slo: &Slo, resolution: Duration) -> Layout {
     }
 }
 
+// === impl PlannedTerm ===
+
+impl PlannedTerm {
+    fn group(&self, labels: LabelsRef<'_>) -> Labels {
+        if self.term.replaces.is_empty() {
+            return self.group_by.of(labels);
+        }
+        let mut pairs: Vec<(String, String)> =
+            labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        for replace in &self.term.replaces {
+            replace.apply(&mut pairs);
+        }
+        let mut pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        // Names were not repeated before, and replacing repeats none.
+        LabelsRef::new(&mut pairs).map_or_else(|_| Labels::default(), |labels| self.group_by.of(labels))
+    }
+}
+
 // === impl Worth ===
 
 impl Worth {
     /// Whether it reads samples as a gauge's.
     pub fn is_of_gauge(&self) -> bool {
-        self.sample != Counts::ZERO || !self.conditions.is_empty()
+        self.sample != Counts::ZERO || self.value != Counts::ZERO || !self.conditions.is_empty()
     }
 
     /// Whether it reads native histograms. Their samples come in a list of their own, so that a series may be
@@ -200,6 +267,10 @@ impl Worth {
     /// The events of a sample of a gauge.
     pub fn sample_events(&self, value: f64) -> Counts {
         let mut events = self.sample;
+        // NaN is no event at all; an infinite value says nothing beside that there was a sample.
+        if value.is_finite() {
+            events += self.value * value;
+        }
         for (threshold, worth) in &self.conditions {
             if threshold.is_met_by(value) {
                 events += *worth;
@@ -208,12 +279,16 @@ impl Worth {
         events
     }
 
-    fn add(&mut self, measure: Measure, worth: Counts) {
+    fn add(&mut self, measure: Measure, worth: Counts, labels: LabelsRef<'_>) {
         match measure {
             Measure::Increase => self.growth += worth,
             Measure::Samples => self.sample += worth,
             Measure::SamplesWhere(threshold) => self.conditions.push((threshold, worth)),
             Measure::Histogram(measure) => self.add_histogram(measure, worth),
+            Measure::Values => self.value += worth,
+            Measure::VmRange(interval) => {
+                self.growth += worth * share_of_vm_range(labels.get(VM_RANGE), interval)
+            }
         }
     }
 
@@ -237,14 +312,19 @@ mod tests {
     use super::*;
     use crate::{
         histogram::Histogram,
-        labels::{METRIC_NAME, MatchOp, Matcher},
+        labels::{METRIC_NAME, MatchOp, Matcher, Selector},
         prompb::generated::v2,
         slo::{Interval, Objective, SloId, Target, Term, ThresholdOp},
     };
 
     fn term(coefficient: f64, matchers: &[(&str, MatchOp, &str)]) -> Term {
         let matchers = matchers.iter().map(|(n, op, v)| Matcher::new(n, *op, v).unwrap()).collect();
-        Term { coefficient, selector: Selector { matchers }, measure: Measure::Increase }
+        Term {
+            coefficient,
+            selector: Selector { matchers },
+            measure: Measure::Increase,
+            replaces: Vec::new(),
+        }
     }
 
     fn plan(bad: Vec<Term>, total: Vec<Term>, group_by: &[&str]) -> Plan {
@@ -254,7 +334,11 @@ mod tests {
             labels: Default::default(),
             annotations: Default::default(),
             objective: Objective::rolling(Target::new(0.9).unwrap(), Duration::from_secs(3_600)),
-            indicator: Indicator { bad, total, group_by: group_by.iter().map(|s| (*s).into()).collect() },
+            indicator: Indicator::Counted(Counted {
+                bad,
+                total,
+                group_by: Grouping::by(group_by.iter().copied()),
+            }),
             alerts: Vec::new(),
         };
         Plan::new(vec![slo.clone(), slo], Duration::from_secs(1))

@@ -7,8 +7,8 @@
 use promql_parser::parser::{BinaryExpr, Call, Expr};
 
 use super::{
-    Measure, Ratio, Refused, Series, Sum, Term, lower_series, lower_sum, operator_reason, peel, refuse,
-    refuse_modifiers, without_parentheses,
+    Grouping, HistogramMeasure, Interval, Measure, Ratio, Refused, Series, Sum, Term, lower_series,
+    lower_sum, operator_reason, peel, refuse, refuse_modifiers, without_parentheses,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ const FRACTION_REASON: &str = "histogram_fraction(…) is a ratio, no event coun
 pub(super) fn lower_fraction<'e>(expr: &'e Expr, call: &'e Call) -> Result<Ratio, Refused<'e>> {
     let within = lower_bounds(expr, call)?;
     let histograms = lower_histograms(&call.args.args[2])?;
-    let denominator = measured(histograms.clone(), Measure::HistogramCount);
+    let denominator = measured(histograms.clone(), Measure::Histogram(HistogramMeasure::Count));
     Ok(Ratio { numerator: measured(histograms, within), denominator, complement: false })
 }
 
@@ -103,7 +103,7 @@ fn lower_histograms(argument: &Expr) -> Result<Sum, Refused<'_>> {
             "a histogram function takes histograms, no counts; write sum(rate(…))",
         );
     }
-    if sum.group_by.iter().any(|label| label == CLASSIC_BUCKET) {
+    if matches!(&sum.group_by, Grouping::By(labels) if labels.iter().any(|label| label == CLASSIC_BUCKET)) {
         let message = "a histogram function takes native histograms; of classic buckets count the one of the \
                        limit: sum(rate(…_bucket{le=\"0.3\"}[5m]))";
         return refuse(peel(argument)?, message);
@@ -119,7 +119,7 @@ fn lower_bounds<'e>(expr: &'e Expr, call: &'e Call) -> Result<Measure, Refused<'
     };
     let (lower, upper) = (bound(0)?, bound(1)?);
     if lower < upper {
-        return Ok(Measure::HistogramWithin { lower, upper });
+        return Ok(Measure::Histogram(HistogramMeasure::Within(Interval { lower, upper })));
     }
     let message =
         format!("nothing lies above {lower} and up to {upper}; write histogram_fraction(lower, upper, …)");
@@ -163,8 +163,8 @@ impl HistogramFunction {
     /// What it counts by itself.
     fn measure(self) -> Option<Measure> {
         match self {
-            Self::Count => Some(Measure::HistogramCount),
-            Self::Sum => Some(Measure::HistogramSum),
+            Self::Count => Some(Measure::Histogram(HistogramMeasure::Count)),
+            Self::Sum => Some(Measure::Histogram(HistogramMeasure::Sum)),
             Self::Fraction => None,
         }
     }

@@ -23,16 +23,22 @@ fn print(lowered: &Lowered) -> String {
 
 fn print_sum(sum: &Sum) -> String {
     let terms: Vec<String> = sum.terms.iter().map(print_term).collect();
-    let by = if sum.group_by.is_empty() { String::new() } else { format!(" by {}", sum.group_by.join(",")) };
+    let by = if sum.group_by == Grouping::none() { String::new() } else { format!(" by {}", sum.group_by) };
     format!("{}{by}", terms.join(" "))
 }
 
-fn print_term(Term { coefficient, selector, measure }: &Term) -> String {
+fn print_term(Term { coefficient, selector, measure, .. }: &Term) -> String {
     let measured = match measure {
-        Measure::Increase => selector.to_string(),
-        Measure::HistogramCount => format!("count({selector})"),
-        Measure::HistogramSum => format!("sum({selector})"),
-        Measure::HistogramWithin { lower, upper } => format!("within({lower}, {upper}, {selector})"),
+        Measure::Increase
+        | Measure::Samples
+        | Measure::SamplesWhere(_)
+        | Measure::Values
+        | Measure::VmRange(_) => selector.to_string(),
+        Measure::Histogram(HistogramMeasure::Count) => format!("count({selector})"),
+        Measure::Histogram(HistogramMeasure::Sum) => format!("sum({selector})"),
+        Measure::Histogram(HistogramMeasure::Within(Interval { lower, upper })) => {
+            format!("within({lower}, {upper}, {selector})")
+        }
     };
     format!("{coefficient:+}*{measured}")
 }

@@ -1,182 +1,221 @@
 //! PromQL within YAML: queries to indicators, and errors to their place in the file.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use super::{
     reader::{Place, Reader},
     yaml::Node,
 };
 use crate::{
-    labels::{METRIC_NAME, MatchOp, Selector},
-    promql::{self, Lowered, Ratio, Sum},
-    slo::{HistogramMeasure, Indicator, Interval, Measure, Term, Threshold},
+    labels::Selector,
+    promql::{self, Asked, Compiled},
+    slo::{Counted, Grouping, Indicator, Measure, Term, Threshold},
 };
 
-/// What a query's text is beside PromQL.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How a format writes the window that a query is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// Nothing.
+    /// Not at all: every range stands for it.
     Plain,
-    /// A text with Sloth's `{{.window}}` for the range.
+    /// As `{{.window}}`, which Sloth insists on.
     Sloth,
+    /// As `[window]`, or as a range.
+    SloGenerator,
+    /// As `{{.window}}`, `[window]`, `$window` or `$__window`, or as a range: OpenSLO does not say.
+    OpenSlo,
 }
 
-// A range nobody writes, no longer than the template it stands for.
-const SLOTH_RANGE: &str = "1m1s1ms";
+/// A query with where it was written.
+pub(super) struct Query<'n> {
+    /// The name of its field.
+    pub(super) name: &'n str,
+    /// PromQL in a dialect.
+    pub(super) text: Cow<'n, str>,
+    /// The field's value. A text that differs from it was made from it: its errors are placed at its start.
+    pub(super) node: &'n Node,
+}
+
+/// What two queries of an SLI count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pair {
+    BadOfTotal,
+    GoodOfTotal,
+    GoodAndBad,
+}
+
+/// What the ratio that a query gives is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ratio {
+    Bad,
+    Good,
+}
+
+// A range nobody writes, no longer than any template it stands for.
+const TEMPLATE_RANGE: &str = "9871ms";
+const TEMPLATE: Duration = Duration::from_millis(9_871);
 const SLOTH_TEMPLATE: &str = "{{.window}}";
 
-// OpenMetrics: what the samples of counters, histograms and summaries end in.
-const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_bucket", "_count", "_sum"];
-
-/// A query that is one sum of counters.
-pub(super) fn read_sum(reader: &mut Reader<'_>, node: &Node, name: &str, dialect: Dialect) -> Option<Sum> {
-    match lower(reader, node, name, dialect)? {
-        Lowered::Sum(sum) => Some(sum),
-        Lowered::Ratio(_) => {
-            reader.error(place_of(reader, node, 0), format!("{name} must count events: it is a ratio"));
-            None
-        }
-    }
+/// The indicator of two queries that count events.
+pub(super) fn read_pair(
+    reader: &mut Reader<'_>,
+    dialect: Dialect,
+    pair: Pair,
+    first: &Query<'_>,
+    second: &Query<'_>,
+) -> Option<Indicator> {
+    let (one, other) = (fill(reader, dialect, first), fill(reader, dialect, second));
+    let (one, other) = (one?, other?);
+    let asked = match pair {
+        Pair::BadOfTotal => Asked::BadOfTotal(&one, &other),
+        Pair::GoodOfTotal => Asked::GoodOfTotal(&one, &other),
+        Pair::GoodAndBad => Asked::GoodAndBad(&one, &other),
+    };
+    compile(reader, dialect, asked, &[first, second])
 }
 
-/// A query that is a ratio of sums.
+/// The indicator of a query that gives a ratio of events.
 pub(super) fn read_ratio(
     reader: &mut Reader<'_>,
-    node: &Node,
-    name: &str,
     dialect: Dialect,
-) -> Option<Ratio> {
-    match lower(reader, node, name, dialect)? {
-        Lowered::Ratio(ratio) => Some(ratio),
-        Lowered::Sum(_) => {
-            let message = format!("{name} must be a ratio of two counts: sum(…) / sum(…)");
-            reader.error(place_of(reader, node, 0), message);
-            None
-        }
-    }
+    ratio: Ratio,
+    query: &Query<'_>,
+) -> Option<Indicator> {
+    let text = fill(reader, dialect, query)?;
+    let asked = match ratio {
+        Ratio::Bad => Asked::BadRatio(&text),
+        Ratio::Good => Asked::GoodRatio(&text),
+    };
+    compile(reader, dialect, asked, &[query])
 }
 
-/// A selector of gauges.
-pub(super) fn read_gauge(reader: &mut Reader<'_>, node: &Node) -> Option<Selector> {
-    match promql::selector(reader.text(node)?) {
-        Ok(selector) => {
-            warn_of_counter(reader, node, &selector);
-            Some(selector)
-        }
+/// The indicator of a query whose value is good if it meets a condition. A lone selector is a gauge, of which
+/// every sample is an event.
+pub(super) fn read_condition(
+    reader: &mut Reader<'_>,
+    dialect: Dialect,
+    query: &Query<'_>,
+    condition: Threshold,
+) -> Option<Indicator> {
+    let text = fill(reader, dialect, query)?;
+    compile(reader, dialect, Asked::Condition(&text, condition), &[query])
+}
+
+/// A selector that stands alone, such as Pyrra's metrics.
+pub(super) fn read_selector(reader: &mut Reader<'_>, query: &Query<'_>) -> Option<Selector> {
+    match promql::selector(&query.text) {
+        Ok(selector) => Some(selector),
         Err(error) => {
-            reader.error(place_of(reader, node, error.offset), error.message);
+            query.error(reader, error.offset, &error.message);
             None
         }
     }
 }
 
-fn warn_of_counter(reader: &mut Reader<'_>, node: &Node, selector: &Selector) {
-    let names = selector.matchers.iter().filter(|matcher| matcher.name() == METRIC_NAME);
-    let mut names = names.filter(|matcher| matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex));
-    if let Some(counter) = names.find(|name| COUNTER_SUFFIXES.iter().any(|end| name.value().ends_with(end))) {
-        let message = format!(
-            "{} is a counter by its name, and a threshold is for gauges; count events with good, bad and total",
-            counter.value()
-        );
-        reader.warn(place_of(reader, node, 0), message);
-    }
+/// An indicator of selectors, each with a coefficient and what is counted of it.
+pub(super) fn counted(
+    bad: impl IntoIterator<Item = (f64, Selector, Measure)>,
+    total: impl IntoIterator<Item = (f64, Selector, Measure)>,
+    group_by: Grouping,
+) -> Indicator {
+    let term =
+        |(coefficient, selector, measure)| Term { coefficient, selector, measure, replaces: Vec::new() };
+    Indicator::Counted(Counted {
+        bad: bad.into_iter().map(term).collect(),
+        total: total.into_iter().map(term).collect(),
+        group_by,
+    })
 }
 
-/// Reports that two sums cannot be compared, at the node of the second.
-pub(super) fn check_alike(reader: &mut Reader<'_>, at: Place, names: (&str, &str), sums: (&Sum, &Sum)) {
-    if let Some(difference) = sums.0.difference(sums.1) {
-        reader.error(at, restore(format!("{} and {} {difference}", names.0, names.1)));
-    }
-}
-
-/// The indicator of bad events among all.
-pub(super) fn bad_of_total(bad: Sum, total: Sum) -> Indicator {
-    Indicator { group_by: total.group_by, bad: terms(bad.terms, 1.0), total: terms(total.terms, 1.0) }
-}
-
-/// The indicator of good events among all: the others are bad.
-pub(super) fn good_of_total(good: Sum, total: Sum) -> Indicator {
-    let mut bad = terms(total.terms.clone(), 1.0);
-    bad.extend(terms(good.terms, -1.0));
-    Indicator { group_by: total.group_by, bad, total: terms(total.terms, 1.0) }
-}
-
-/// The indicator of good and bad events: all are one or the other.
-pub(super) fn good_and_bad(good: Sum, bad: Sum) -> Indicator {
-    let mut total = terms(good.terms, 1.0);
-    total.extend(terms(bad.terms.clone(), 1.0));
-    Indicator { group_by: bad.group_by, bad: terms(bad.terms, 1.0), total }
-}
-
-/// The indicator of a gauge's samples: those that do not meet the condition are bad.
-pub(super) fn samples_that_meet(gauge: Selector, condition: Threshold) -> Indicator {
-    let term = |coefficient, measure| Term { coefficient, selector: gauge.clone(), measure };
-    let less_good = term(-1.0, Measure::SamplesWhere(condition));
-    let total = term(1.0, Measure::Samples);
-    Indicator { bad: vec![total.clone(), less_good], total: vec![total], group_by: Vec::new() }
-}
-
-/// Reports group labels that cannot be put on series.
-pub(super) fn check_group_labels(reader: &mut Reader<'_>, at: Place, indicator: &Indicator) {
-    for label in &indicator.group_by {
-        reader.check_label_name(at, label);
-    }
-}
-
-fn terms(terms: Vec<promql::Term>, factor: f64) -> Vec<Term> {
-    let term = |term: promql::Term| Term {
-        coefficient: factor * term.coefficient,
-        selector: term.selector,
-        measure: measure(term.measure),
+/// The PromQL of a query, its template filled in. The result is as long as the text, so that offsets hold.
+fn fill<'q>(reader: &mut Reader<'_>, dialect: Dialect, query: &'q Query<'_>) -> Option<Cow<'q, str>> {
+    let filled = match dialect {
+        Dialect::Plain => return Some(Cow::Borrowed(&query.text)),
+        Dialect::Sloth => fill_template(&query.text, find_braces),
+        Dialect::SloGenerator => fill_template(&query.text, find_bracketed),
+        Dialect::OpenSlo => fill_template(&query.text, |text| {
+            let found = [find_braces(text), find_bracketed(text), find_variable(text)];
+            found.into_iter().flatten().min()
+        }),
     };
-    terms.into_iter().map(term).collect()
-}
-
-fn measure(measure: promql::Measure) -> Measure {
-    let histogram = match measure {
-        promql::Measure::Increase => return Measure::Increase,
-        promql::Measure::HistogramCount => HistogramMeasure::Count,
-        promql::Measure::HistogramSum => HistogramMeasure::Sum,
-        promql::Measure::HistogramWithin { lower, upper } => {
-            HistogramMeasure::Within(Interval { lower, upper })
-        }
-    };
-    Measure::Histogram(histogram)
-}
-
-fn lower(reader: &mut Reader<'_>, node: &Node, name: &str, dialect: Dialect) -> Option<Lowered> {
-    let text = reader.text(node)?;
-    let promql = match dialect {
-        Dialect::Plain => Cow::Borrowed(text),
-        Dialect::Sloth => Cow::Owned(fill_template(text)),
-    };
-    if dialect == Dialect::Sloth && promql == text {
-        reader.error(place_of(reader, node, 0), format!("{name} must have {SLOTH_TEMPLATE} for its ranges"));
+    if dialect == Dialect::Sloth && filled == query.text {
+        query.error(reader, 0, &format!("{} must have {SLOTH_TEMPLATE} for its ranges", query.name));
         return None;
     }
-    match promql::lower(&promql) {
-        Ok(lowered) => Some(lowered),
-        Err(error) => {
-            reader.error(place_of(reader, node, error.offset), restore(error.message));
+    Some(Cow::Owned(filled))
+}
+
+fn compile(
+    reader: &mut Reader<'_>,
+    dialect: Dialect,
+    asked: Asked<'_>,
+    queries: &[&Query<'_>],
+) -> Option<Indicator> {
+    let has_template = queries.iter().any(|query| dialect != Dialect::Plain && query.has_template());
+    let settings = promql::Settings {
+        template: (dialect == Dialect::Sloth || has_template).then_some(TEMPLATE),
+        pull_interval: reader.settings.pull_interval,
+    };
+    match promql::compile(asked, settings) {
+        Ok(Compiled { indicator, doubts }) => {
+            for doubt in doubts {
+                queries[doubt.query].warn(reader, doubt.offset, &doubt.message);
+            }
+            Some(indicator)
+        }
+        Err(refusal) => {
+            queries[refusal.query].error(reader, refusal.error.offset, &refusal.error.message);
             None
         }
     }
 }
 
-/// Replaces the template by a range of the same length in bytes, so that offsets remain true.
-fn fill_template(text: &str) -> String {
+// === impl Query ===
+
+impl<'n> Query<'n> {
+    /// The query of a field, as it is written there.
+    pub(super) fn of(reader: &mut Reader<'_>, name: &'n str, node: &'n Node) -> Option<Self> {
+        let text = reader.text(node)?;
+        Some(Self { name, text: Cow::Borrowed(text), node })
+    }
+
+    /// A query made of what a field says.
+    pub(super) fn made(name: &'n str, text: String, node: &'n Node) -> Self {
+        Self { name, text: Cow::Owned(text), node }
+    }
+
+    fn has_template(&self) -> bool {
+        [find_braces(&self.text), find_bracketed(&self.text), find_variable(&self.text)]
+            .iter()
+            .any(Option::is_some)
+    }
+
+    fn error(&self, reader: &mut Reader<'_>, offset: usize, message: &str) {
+        reader.error(self.place(reader, offset), restore(message));
+    }
+
+    fn warn(&self, reader: &mut Reader<'_>, offset: usize, message: &str) {
+        reader.warn(self.place(reader, offset), restore(message));
+    }
+
+    fn place(&self, reader: &Reader<'_>, offset: usize) -> Place {
+        place_of(reader, self.node, offset)
+    }
+}
+
+/// Replaces templates by a range of the same length in bytes, so that offsets remain true.
+fn fill_template(text: &str, find: impl Fn(&str) -> Option<(usize, usize)>) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((start, length)) = find_template(rest) {
+    while let Some((start, length)) = find(rest) {
         filled.push_str(&rest[..start]);
-        filled.push_str(&format!("{SLOTH_RANGE:<length$}"));
+        filled.push_str(&format!("{TEMPLATE_RANGE:<length$}"));
         rest = &rest[start + length..];
     }
     filled + rest
 }
 
 /// Start and length of the first `{{.window}}`; blanks within are allowed.
-fn find_template(text: &str) -> Option<(usize, usize)> {
+fn find_braces(text: &str) -> Option<(usize, usize)> {
     let starts = text.match_indices("{{").map(|(start, _)| start);
     starts.into_iter().find_map(|start| {
         let length = text[start..].find("}}")? + 2;
@@ -185,8 +224,20 @@ fn find_template(text: &str) -> Option<(usize, usize)> {
     })
 }
 
-fn restore(message: String) -> String {
-    message.replace(SLOTH_RANGE, SLOTH_TEMPLATE)
+/// Start and length of the `window` in the first `[window]` or `[window:…]`.
+fn find_bracketed(text: &str) -> Option<(usize, usize)> {
+    let start = ["[window]", "[window:"].iter().filter_map(|bracketed| text.find(bracketed)).min()?;
+    Some((start + 1, "window".len()))
+}
+
+/// Start and length of the first `$window`, `$__window` or one of these in braces.
+fn find_variable(text: &str) -> Option<(usize, usize)> {
+    let names = ["$window", "$__window", "${window}", "${__window}"];
+    names.iter().filter_map(|name| Some((text.find(name)?, name.len()))).min()
+}
+
+fn restore(message: &str) -> String {
+    message.replace(TEMPLATE_RANGE, "the window")
 }
 
 /// Where the byte `offset` of a scalar's content stands in the document.
@@ -322,8 +373,14 @@ mod tests {
 
     #[test]
     fn templates_are_filled_without_moving_anything() {
-        assert_eq!(fill_template("rate(a[{{.window}}])"), "rate(a[1m1s1ms    ])");
-        assert_eq!(fill_template("é{{ .window }} {{.window}}"), "é1m1s1ms       1m1s1ms    ");
-        assert_eq!(fill_template("{{ .other }} {{"), "{{ .other }} {{");
+        let fill = |text| fill_template(text, find_braces);
+        assert_eq!(fill("rate(a[{{.window}}])"), "rate(a[9871ms     ])");
+        assert_eq!(fill("é{{ .window }} {{.window}}"), "é9871ms        9871ms     ");
+        assert_eq!(fill("{{ .other }} {{"), "{{ .other }} {{");
+        assert_eq!(
+            fill_template("rate(a[window]) / b[window:1m]", find_bracketed),
+            "rate(a[9871ms]) / b[9871ms:1m]"
+        );
+        assert_eq!(fill_template("rate(a[$__window])", find_variable), "rate(a[9871ms   ])");
     }
 }

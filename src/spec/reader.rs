@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
+    Settings,
     diagnostic::{Diagnostic, Severity},
     yaml::{Key, Node, Value},
 };
@@ -28,6 +29,7 @@ pub(super) struct Place {
 
 /// Reports on one document.
 pub(super) struct Reader<'t> {
+    pub(super) settings: &'t Settings,
     path: &'t str,
     pub(super) text: &'t str,
     first_line: u32,
@@ -77,8 +79,8 @@ impl<'n> Fields<'n> {
 // === impl Reader ===
 
 impl<'t> Reader<'t> {
-    pub(super) fn new(path: &'t str, text: &'t str, first_line: u32) -> Self {
-        Self { path, text, first_line, diagnostics: Vec::new() }
+    pub(super) fn new(settings: &'t Settings, path: &'t str, text: &'t str, first_line: u32) -> Self {
+        Self { settings, path, text, first_line, diagnostics: Vec::new() }
     }
 
     /// The diagnostics in the order of the text.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Placed, alerting, query,
-    query::Dialect,
+    query::{Dialect, Pair, Query, Ratio},
     reader::{Fields, Reader},
     yaml::Node,
 };
@@ -124,32 +124,29 @@ fn read_sli(reader: &mut Reader<'_>, slo: &Fields<'_>) -> Option<Indicator> {
             None
         }
     }?;
-    query::check_group_labels(reader, sli.at, &indicator);
     Some(indicator)
 }
 
 fn read_events(reader: &mut Reader<'_>, node: &Node) -> Option<Indicator> {
     let fields = reader.fields(node, &["error_query", "total_query"])?;
-    let mut sum = |name| {
+    let mut query = |name| {
         let node = reader.required(&fields, name)?;
-        query::read_sum(reader, node, name, Dialect::Sloth)
+        Query::of(reader, name, node)
     };
-    let (errors, total) = (sum("error_query"), sum("total_query"));
+    let (errors, total) = (query("error_query"), query("total_query"));
     let (errors, total) = (errors?, total?);
-    let at = fields.place("total_query");
-    query::check_alike(reader, at, ("error_query", "total_query"), (&errors, &total));
-    if errors == total {
+    if errors.text == total.text {
+        let at = fields.place("total_query");
         reader.error(at, "total_query is the same as error_query: every event would be bad");
     }
-    Some(query::bad_of_total(errors, total))
+    query::read_pair(reader, Dialect::Sloth, Pair::BadOfTotal, &errors, &total)
 }
 
 fn read_raw(reader: &mut Reader<'_>, node: &Node) -> Option<Indicator> {
     let fields = reader.fields(node, &["error_ratio_query"])?;
     let node = reader.required(&fields, "error_ratio_query")?;
-    let ratio = query::read_ratio(reader, node, "error_ratio_query", Dialect::Sloth)?;
-    let read = if ratio.complement { query::good_of_total } else { query::bad_of_total };
-    Some(read(ratio.numerator, ratio.denominator))
+    let query = Query::of(reader, "error_ratio_query", node)?;
+    query::read_ratio(reader, Dialect::Sloth, Ratio::Bad, &query)
 }
 
 // === alerting ===

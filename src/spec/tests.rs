@@ -4,8 +4,8 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use super::*;
 use crate::slo::{
-    Budgeting, BurnRateAlert, HistogramMeasure, Indicator, Interval, Measure, Term, Threshold, ThresholdOp,
-    TimeWindow,
+    Budgeting, BurnRateAlert, Counted, HistogramMeasure, Indicator, Interval, Measure, Term, Threshold,
+    ThresholdOp, TimeWindow,
 };
 
 const NATIVE: &str = r#"apiVersion: slo.intra365.io/v1
@@ -75,11 +75,21 @@ fn print_measure(measure: Measure) -> String {
         Measure::Histogram(HistogramMeasure::Within(Interval { lower, upper })) => {
             format!("[{lower}..{upper}]")
         }
+        Measure::Values => "[values]".to_owned(),
+        Measure::VmRange(Interval { lower, upper }) => format!("[vmrange {lower}..{upper}]"),
     }
 }
 
-fn print_indicator(Indicator { bad, total, group_by }: &Indicator) -> String {
-    format!("{} of {} by ({})", print(bad), print(total), group_by.join(","))
+fn counted(slo: &Slo) -> &Counted {
+    match &slo.indicator {
+        Indicator::Counted(counted) => counted,
+        other => panic!("not counted: {other:?}"),
+    }
+}
+
+fn print_indicator(slo: &Slo) -> String {
+    let Counted { bad, total, group_by } = counted(slo);
+    format!("{} of {} by {group_by}", print(bad), print(total))
 }
 
 fn print_alert(alert: &BurnRateAlert) -> String {
@@ -136,7 +146,7 @@ fn a_native_spec_is_read() {
     assert_eq!(slo.objective.target.ratio(), 0.999);
     assert_eq!(slo.objective.period(), 720 * HOUR);
     assert_eq!(
-        print_indicator(&slo.indicator),
+        print_indicator(&slo),
         "+1*http_requests_total{job=\"gateway\"} -1*http_requests_total{job=\"gateway\",code!~\"5..\"} \
          of +1*http_requests_total{job=\"gateway\"} by ()"
     );
@@ -170,7 +180,7 @@ fn native_with_sli(sli: &str) -> String {
 fn all_shapes_of_an_sli() {
     #[track_caller]
     fn check(sli: &str, expected: &str) {
-        assert_eq!(print_indicator(&only(&native_with_sli(sli)).indicator), expected);
+        assert_eq!(print_indicator(&only(&native_with_sli(sli))), expected);
     }
     check("    query: 1 - sum(rate(b[5m])) / sum(rate(t[5m]))", "+1*b of +1*t by ()");
     check("    good: sum(rate(g[5m]))\n    total: sum(rate(t[5m]))", "+1*t -1*g of +1*t by ()");
@@ -196,7 +206,7 @@ fn native_histograms_are_inputs_of_an_sli() {
     const INDICATOR: &str = "+1*h[count] -1*h[0..0.3] of +1*h[count] by ()";
     #[track_caller]
     fn check(sli: &str, expected: &str) {
-        assert_eq!(print_indicator(&only(&native_with_sli(sli)).indicator), expected);
+        assert_eq!(print_indicator(&only(&native_with_sli(sli))), expected);
     }
     let fraction = format!("histogram_fraction(0, 0.3, {HISTOGRAMS})");
     let count = format!("histogram_count({HISTOGRAMS})");
@@ -217,7 +227,7 @@ fn native_histograms_in_sloth() {
         let start = SLOTH.find("      events:").unwrap();
         let end = SLOTH.find("    alerting:").unwrap();
         let text = format!("{}{sli}\n{}", &SLOTH[..start], &SLOTH[end..]);
-        assert_eq!(print_indicator(&only(&text).indicator), expected);
+        assert_eq!(print_indicator(&only(&text)), expected);
     }
     let fraction = "histogram_fraction(0, 0.3, sum by (a) (rate(h[{{.window}}])))";
     let count = "histogram_count(sum by (a) (rate(h[{{.window}}])))";
@@ -236,7 +246,8 @@ fn thresholds_compare_by_openslo_s_names() {
     use ThresholdOp::{Greater, GreaterOrEqual, Less, LessOrEqual};
     for (name, expected) in [("lt", Less), ("lte", LessOrEqual), ("gt", Greater), ("gte", GreaterOrEqual)] {
         let sli = format!("    threshold: {{metric: q, op: {name}, value: -0.5}}");
-        let bad = only(&native_with_sli(&sli)).indicator.bad;
+        let slo = only(&native_with_sli(&sli));
+        let bad = &counted(&slo).bad;
         let threshold = Threshold { op: expected, bound: -0.5 };
         assert_eq!(bad[1].measure, Measure::SamplesWhere(threshold), "{name}");
     }
@@ -728,10 +739,7 @@ fn a_sloth_spec_is_read() {
     assert_eq!(format!("{:?}", slo.labels), r#"{"owner": "myteam", "tier": "1"}"#);
     assert_eq!((slo.objective.target.ratio(), slo.objective.period()), (0.999, 720 * HOUR));
     let counter = "http_requests_total";
-    assert_eq!(
-        print_indicator(&slo.indicator),
-        format!("+1*{counter}{{code=~\"(5..|429)\"}} of +1*{counter} by ()")
-    );
+    assert_eq!(print_indicator(&slo), format!("+1*{counter}{{code=~\"(5..|429)\"}} of +1*{counter} by ()"));
     let marks = r#"min 3 {"category": "paging"} {"summary": "High error rate"}"#;
     let alerts: Vec<String> = slo.alerts.iter().map(print_alert).collect();
     let expected = ["pageteam 300s/3600s x14.4", "pageteam 1800s/21600s x6.0"];
@@ -745,7 +753,7 @@ fn sloth_raw_queries_are_error_ratios() {
     let with_raw = |query: &str| {
         format!("{}      raw:\n        error_ratio_query: {query}\n{}", &SLOTH[..start], &SLOTH[end..])
     };
-    let indicator = |query: &str| print_indicator(&only(&with_raw(query)).indicator);
+    let indicator = |query: &str| print_indicator(&only(&with_raw(query)));
     let ratio = "sum(rate(a[{{.window}}])) / sum(rate(b[{{.window}}]))";
     assert_eq!(indicator(ratio), "+1*a of +1*b by ()");
     assert_eq!(indicator(&format!("1 - ({ratio})")), "+1*b -1*a of +1*b by ()");
@@ -902,7 +910,7 @@ fn documents_of_both_formats_and_broken_ones_share_a_file() {
 #[test]
 fn the_first_of_two_slos_with_the_same_id_is_kept() {
     let other = NATIVE.replace("description: \"API", "description: \"Another");
-    let specs = read_all([("a.yaml", NATIVE), ("b.yaml", &other)]);
+    let specs = read_all([("a.yaml", NATIVE), ("b.yaml", &other)], &Settings::default());
     assert_eq!(specs.slos, [only(NATIVE)]);
     let expected =
         "b.yaml:4:9: error: SLO intra365-gateway/api-availability is already defined at a.yaml:4:9";

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use super::Sent;
 use crate::{
     counter::is_stale_marker,
-    labels::Labels,
-    slo::{Slo, Term},
+    labels::{Labels, LabelsRef},
+    slo::{Indicator, Slo, Term},
     time::Timestamp,
 };
 
@@ -66,9 +66,14 @@ impl Oracle {
     }
 
     fn count(&self, slo: &Slo, group: Option<&Labels>, part: impl Fn(&Growth) -> f64) -> (f64, f64) {
+        let Indicator::Counted(counted) = &slo.indicator else { return (f64::NAN, f64::NAN) };
+        let group_of = |labels: &Labels| {
+            let mut pairs = labels.iter().collect();
+            counted.group_by.of(LabelsRef::new(&mut pairs).expect("labels are sorted and not repeated"))
+        };
         let sum = |terms: &[Term]| -> f64 {
             let of_group = |(labels, samples): (&Labels, &Vec<(Timestamp, f64)>)| {
-                let is_in = group.is_none_or(|group| labels.keep(&slo.indicator.group_by) == *group);
+                let is_in = group.is_none_or(|group| group_of(labels) == *group);
                 is_in.then(|| (labels.clone(), growths(samples)))
             };
             let series: Vec<_> = self.series.iter().filter_map(of_group).collect();
@@ -78,7 +83,7 @@ impl Oracle {
             };
             terms.iter().map(of_term).sum()
         };
-        (sum(&slo.indicator.bad), sum(&slo.indicator.total))
+        (sum(&counted.bad), sum(&counted.total))
     }
 }
 

@@ -6,7 +6,10 @@ use crate::{
     labels::Labels,
     matching::Role,
     report::{AlertReport, BudgetReport, DataStatus, SloReport, Snapshot, WindowReport},
-    slo::{Budgeting, BurnRateAlert, Indicator, Objective, Slo, SloId, Target, TimeWindow, WORKBOOK_WINDOWS},
+    slo::{
+        Budgeting, BurnRateAlert, Counted, Grouping, Indicator, Objective, Slo, SloId, Target, TimeWindow,
+        WORKBOOK_WINDOWS,
+    },
     time::Timestamp,
 };
 
@@ -50,7 +53,7 @@ fn spec(name: &str) -> Slo {
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         objective: Objective::rolling(Target::new(0.99).unwrap(), PERIOD),
-        indicator: Indicator { bad: vec![], total: vec![], group_by: vec![] },
+        indicator: Indicator::Counted(Counted { bad: vec![], total: vec![], group_by: Grouping::none() }),
         alerts: vec![BurnRateAlert {
             short: SHORT,
             long: LONG,

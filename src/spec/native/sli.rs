@@ -1,10 +1,9 @@
 //! The native SLI: which events count, and which are bad.
 
 use crate::{
-    promql::Sum,
-    slo::{Indicator, Threshold, ThresholdOp},
+    slo::{Grouping, Indicator, Threshold, ThresholdOp},
     spec::{
-        query::{self, Dialect},
+        query::{self, Dialect, Pair, Query, Ratio},
         reader::{Fields, Place, Reader, unknown},
         yaml::Node,
     },
@@ -59,26 +58,23 @@ fn read_events(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<Indicator> {
 
 fn read_threshold(reader: &mut Reader<'_>, node: &Node) -> Option<Indicator> {
     let fields = reader.fields(node, &["metric", "op", "value"])?;
-    let metric = reader.required(&fields, "metric").and_then(|node| query::read_gauge(reader, node));
+    let metric = reader.required(&fields, "metric").and_then(|node| Query::of(reader, "metric", node));
     let op = reader.required(&fields, "op").and_then(|node| reader.choice(node, "op", &OPS));
     let bound = reader.required(&fields, "value").and_then(|node| reader.number(node, "value"));
-    Some(query::samples_that_meet(metric?, Threshold { op: op?, bound: bound? }))
+    query::read_condition(reader, Dialect::Plain, &metric?, Threshold { op: op?, bound: bound? })
 }
 
 fn read_queries(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<Indicator> {
     match (sli.get("query"), sli.get("good"), sli.get("bad"), sli.get("total")) {
         (Some(ratio), None, None, None) => read_good_ratio(reader, ratio),
         (None, Some(good), None, Some(total)) => {
-            let (good, total) = read_pair(reader, ("good", good), ("total", total))?;
-            Some(query::good_of_total(good, total))
+            read_pair(reader, Pair::GoodOfTotal, ("good", good), ("total", total))
         }
         (None, None, Some(bad), Some(total)) => {
-            let (bad, total) = read_pair(reader, ("bad", bad), ("total", total))?;
-            Some(query::bad_of_total(bad, total))
+            read_pair(reader, Pair::BadOfTotal, ("bad", bad), ("total", total))
         }
         (None, Some(good), Some(bad), None) => {
-            let (good, bad) = read_pair(reader, ("good", good), ("bad", bad))?;
-            Some(query::good_and_bad(good, bad))
+            read_pair(reader, Pair::GoodAndBad, ("good", good), ("bad", bad))
         }
         _ => {
             reader.error(sli.at, CHOICE);
@@ -88,17 +84,19 @@ fn read_queries(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<Indicator> 
 }
 
 fn read_good_ratio(reader: &mut Reader<'_>, node: &Node) -> Option<Indicator> {
-    let ratio = query::read_ratio(reader, node, "query", Dialect::Plain)?;
-    let read = if ratio.complement { query::bad_of_total } else { query::good_of_total };
-    Some(read(ratio.numerator, ratio.denominator))
+    let query = Query::of(reader, "query", node)?;
+    query::read_ratio(reader, Dialect::Plain, Ratio::Good, &query)
 }
 
-fn read_pair(reader: &mut Reader<'_>, first: (&str, &Node), second: (&str, &Node)) -> Option<(Sum, Sum)> {
-    let one = query::read_sum(reader, first.1, first.0, Dialect::Plain);
-    let other = query::read_sum(reader, second.1, second.0, Dialect::Plain);
-    let (one, other) = (one?, other?);
-    query::check_alike(reader, second.1.at, (first.0, second.0), (&one, &other));
-    Some((one, other))
+fn read_pair(
+    reader: &mut Reader<'_>,
+    pair: Pair,
+    first: (&str, &Node),
+    second: (&str, &Node),
+) -> Option<Indicator> {
+    let one = Query::of(reader, first.0, first.1);
+    let other = Query::of(reader, second.0, second.1);
+    query::read_pair(reader, Dialect::Plain, pair, &one?, &other?)
 }
 
 /// The labels of the list, sorted, with the place of the list.
@@ -123,14 +121,18 @@ fn merge_group_by(
     indicator: &mut Indicator,
     group_by: Option<(Place, Vec<String>)>,
 ) {
-    query::check_group_labels(reader, sli.at, indicator);
     let Some((at, labels)) = group_by else { return };
-    if !indicator.group_by.is_empty() && indicator.group_by != labels {
-        let (ours, theirs) = (labels.join(", "), indicator.group_by.join(", "));
+    let Indicator::Counted(counted) = indicator else {
+        return reader
+            .error(at, "group_by is for queries that count; group this one by itself, and remove it");
+    };
+    let group_by = Grouping::by(labels);
+    if counted.group_by != Grouping::none() && counted.group_by != group_by {
+        let theirs = &counted.group_by;
         reader.error(
             at,
-            format!("group_by ({ours}) differs from the queries' by ({theirs}); drop one of them"),
+            format!("group_by {group_by} differs from the queries' by {theirs}; drop one of them"),
         );
     }
-    indicator.group_by = labels;
+    counted.group_by = group_by;
 }

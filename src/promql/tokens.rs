@@ -13,7 +13,7 @@ use promql_parser::parser::{
     },
 };
 
-use super::{Error, Refused, Spot};
+use super::{Error, Spot};
 
 // The tree is walked and dropped by recursion, at most one level per token; the largest queries of
 // public SLOs have some 300. A longer one is refused.
@@ -83,13 +83,14 @@ impl<'t> Tokens<'t> {
     }
 
     /// The byte offset of what is refused in the tree `root`.
-    pub(super) fn locate(&self, root: &Expr, refused: &Refused<'_>) -> usize {
-        let mut cursor = Cursor { tokens: self, next: 0, target: refused.node, found: None };
+    pub(super) fn locate(&self, root: &Expr, node: &Expr, spot: Spot) -> usize {
+        let mut cursor = Cursor { tokens: self, next: 0, target: node, found: None };
         cursor.visit(root);
         let node = cursor.found.unwrap_or(0);
-        let spot = match refused.spot {
+        let spot = match spot {
             Spot::Itself => None,
             Spot::Token(id) => self.positions(node, id).next(),
+            Spot::Range => self.positions(node, T_LEFT_BRACKET).next(),
             Spot::MatcherValue(index) => self.positions(node, T_STRING).nth(index),
         };
         self.start(spot.unwrap_or(node))

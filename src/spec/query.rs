@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     labels::Selector,
-    promql::{self, Asked, Compiled},
+    promql::{self, Asked, Compiled, Template},
     slo::{Counted, Grouping, Indicator, Measure, Term, Threshold},
 };
 
@@ -51,8 +51,7 @@ pub(super) enum Ratio {
 }
 
 // A range nobody writes, no longer than any template it stands for.
-const TEMPLATE_RANGE: &str = "9871ms";
-const TEMPLATE: Duration = Duration::from_millis(9_871);
+const TEMPLATE: Template = Template { text: "9871ms", range: Duration::from_millis(9_871) };
 const SLOTH_TEMPLATE: &str = "{{.window}}";
 
 /// The indicator of two queries that count events.
@@ -70,7 +69,12 @@ pub(super) fn read_pair(
         Pair::GoodOfTotal => Asked::GoodOfTotal(&one, &other),
         Pair::GoodAndBad => Asked::GoodAndBad(&one, &other),
     };
-    compile(reader, dialect, asked, &[first, second])
+    let indicator = compile(reader, dialect, asked, &[first, second])?;
+    if matches!(&indicator, Indicator::Counted(counted) if counted.bad == counted.total) {
+        let message = format!("{} and {} count the same: every event would be bad", first.name, second.name);
+        second.error(reader, 0, &message);
+    }
+    Some(indicator)
 }
 
 /// The indicator of a query that gives a ratio of events.
@@ -153,6 +157,7 @@ fn compile(
     let has_template = queries.iter().any(|query| dialect != Dialect::Plain && query.has_template());
     let settings = promql::Settings {
         template: (dialect == Dialect::Sloth || has_template).then_some(TEMPLATE),
+        counts_bare_selectors: dialect == Dialect::OpenSlo,
         pull_interval: reader.settings.pull_interval,
     };
     match promql::compile(asked, settings) {
@@ -163,10 +168,20 @@ fn compile(
             Some(indicator)
         }
         Err(refusal) => {
-            queries[refusal.query].error(reader, refusal.error.offset, &refusal.error.message);
+            let (query, message) = (queries[refusal.query], refusal.error.message);
+            query.error(reader, refusal.error.offset, &named(queries, query, &message));
             None
         }
     }
+}
+
+/// The compiler does not know what its queries are called.
+fn named(queries: &[&Query<'_>], query: &Query<'_>, message: &str) -> String {
+    if let (Some(difference), [one, other]) = (message.strip_prefix("the two queries "), queries) {
+        return format!("{} and {} {difference}", one.name, other.name);
+    }
+    let is_of_all = ["must ", "is "].iter().any(|start| message.starts_with(start));
+    if is_of_all { format!("{} {message}", query.name) } else { message.to_owned() }
 }
 
 // === impl Query ===
@@ -208,7 +223,7 @@ fn fill_template(text: &str, find: impl Fn(&str) -> Option<(usize, usize)>) -> S
     let mut rest = text;
     while let Some((start, length)) = find(rest) {
         filled.push_str(&rest[..start]);
-        filled.push_str(&format!("{TEMPLATE_RANGE:<length$}"));
+        filled.push_str(&format!("{:<length$}", TEMPLATE.text));
         rest = &rest[start + length..];
     }
     filled + rest
@@ -237,7 +252,7 @@ fn find_variable(text: &str) -> Option<(usize, usize)> {
 }
 
 fn restore(message: &str) -> String {
-    message.replace(TEMPLATE_RANGE, "the window")
+    message.replace(TEMPLATE.text, "the window")
 }
 
 /// Where the byte `offset` of a scalar's content stands in the document.

@@ -135,10 +135,6 @@ fn read_events(reader: &mut Reader<'_>, node: &Node) -> Option<Indicator> {
     };
     let (errors, total) = (query("error_query"), query("total_query"));
     let (errors, total) = (errors?, total?);
-    if errors.text == total.text {
-        let at = fields.place("total_query");
-        reader.error(at, "total_query is the same as error_query: every event would be bad");
-    }
     query::read_pair(reader, Dialect::Sloth, Pair::BadOfTotal, &errors, &total)
 }
 

@@ -37,7 +37,7 @@ pub(super) fn read(reader: &mut Reader<'_>, spec: &Fields<'_>) -> Option<Indicat
     check_type(reader, &fields);
     let group_by = read_group_by(reader, &fields);
     let mut indicator = read_events(reader, &fields)?;
-    merge_group_by(reader, &fields, &mut indicator, group_by);
+    merge_group_by(reader, &mut indicator, group_by);
     Some(indicator)
 }
 
@@ -117,7 +117,6 @@ fn read_group_by(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<(Place, Ve
 
 fn merge_group_by(
     reader: &mut Reader<'_>,
-    sli: &Fields<'_>,
     indicator: &mut Indicator,
     group_by: Option<(Place, Vec<String>)>,
 ) {

@@ -17,6 +17,7 @@ use crate::slo::{Slo, SloId};
 mod alerting;
 mod diagnostic;
 mod native;
+mod objects;
 mod query;
 mod reader;
 mod slices;
@@ -26,7 +27,9 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
 
+use objects::Object;
 use reader::{Place, Reader};
+use yaml::Node;
 
 /// What specs mean depends on, beside their text.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,6 +45,17 @@ pub struct Specs {
     pub slos: Vec<Slo>,
     /// What is wrong or doubtful, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What objects say for others to use, of whatever file.
+#[derive(Default)]
+struct Shared;
+
+/// What an object is.
+#[derive(Clone, Copy)]
+enum Format {
+    Native,
+    Sloth,
 }
 
 /// An SLO and where its name is.
@@ -66,73 +80,90 @@ pub fn read(path: &str, text: &str) -> Specs {
 }
 
 /// Reads files, given as path and text. Of SLOs with the same id the first is kept.
+///
+/// Objects of one file may be of use to those of another, so that all files are parsed before any SLO is read.
 pub fn read_all<P: AsRef<str>, T: AsRef<str>>(
     files: impl IntoIterator<Item = (P, T)>,
     settings: &Settings,
 ) -> Specs {
+    let files: Vec<(P, T)> = files.into_iter().collect();
     let mut specs = Specs::default();
-    let mut known = BTreeMap::new();
-    for (path, text) in files {
-        read_file(settings, path.as_ref(), text.as_ref(), &mut specs, &mut known);
+    let mut objects = Vec::new();
+    for (path, text) in &files {
+        objects::parse(settings, path.as_ref(), text.as_ref(), &mut objects, &mut specs.diagnostics);
     }
+    let shared = Shared::collect(settings, &objects, &mut specs.diagnostics);
+    read_slos(settings, &objects, &shared, &mut specs);
+    sort(&mut specs.diagnostics, files.iter().map(|(path, _)| path.as_ref()));
     specs
 }
 
-fn read_file(
-    settings: &Settings,
-    path: &str,
-    text: &str,
-    specs: &mut Specs,
-    known: &mut BTreeMap<SloId, String>,
-) {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut is_empty = true;
-    for (first_line, document) in yaml::documents(text) {
-        is_empty = false;
-        let mut reader = Reader::new(settings, path, document, first_line);
-        for Placed { slo, at } in read_document(&mut reader, document) {
+/// Into the order of the files, and of the text within each.
+fn sort<'p>(diagnostics: &mut [Diagnostic], paths: impl Iterator<Item = &'p str>) {
+    let order: BTreeMap<&str, usize> = paths.zip(0..).collect();
+    diagnostics.sort_by_key(|diagnostic| {
+        (order.get(diagnostic.path.as_str()).copied(), diagnostic.line, diagnostic.column)
+    });
+}
+
+// === what objects share ===
+
+impl Shared {
+    fn collect(_settings: &Settings, _objects: &[Object<'_>], _diagnostics: &mut Vec<Diagnostic>) -> Self {
+        Self
+    }
+}
+
+// === objects to SLOs ===
+
+fn read_slos(settings: &Settings, objects: &[Object<'_>], shared: &Shared, specs: &mut Specs) {
+    let mut known = BTreeMap::new();
+    for object in objects {
+        let mut reader = Reader::new(settings, object.source);
+        for Placed { slo, at } in read_object(&mut reader, &object.root, shared) {
             match known.entry(slo.id.clone()) {
                 Entry::Vacant(vacant) => {
                     vacant.insert(reader.describe(at));
                     specs.slos.push(slo);
                 }
-                Entry::Occupied(first) => {
-                    reader.error(at, format!("SLO {} is already defined at {}", slo.id, first.get()));
-                }
+                Entry::Occupied(first) => report_second(&mut reader, at, &slo.id, first.get()),
             }
         }
         specs.diagnostics.append(&mut reader.into_diagnostics());
     }
-    if is_empty {
-        let message = format!("file defines no SLO; {ACCEPTED}");
-        specs.diagnostics.push(Diagnostic::warning(path, 1, 1, message));
-    }
 }
 
-fn read_document(reader: &mut Reader<'_>, text: &str) -> Vec<Placed> {
-    let root = match yaml::parse(text) {
-        Ok(root) => root,
-        Err(error) => {
-            reader.error(error.at, error.message);
-            return Vec::new();
-        }
-    };
-    let api_version = root.scalar("apiVersion");
-    let kind = root.scalar("kind");
-    match (api_version, kind, root.scalar("version")) {
-        (Some(version), Some(native::KIND), _) if native::API_VERSIONS.contains(&version) => {
-            native::read(reader, &root).into_iter().collect()
-        }
-        (None, None, Some(sloth::VERSION)) => sloth::read(reader, &root),
-        head => {
-            reader.error(root.at, format!("{}; {ACCEPTED}", describe_head(head)));
+fn report_second(reader: &mut Reader<'_>, at: Place, id: &SloId, first: &str) {
+    reader.error(at, format!("SLO {id} is already defined at {first}"));
+}
+
+fn read_object(reader: &mut Reader<'_>, root: &Node, _shared: &Shared) -> Vec<Placed> {
+    match Format::of(root) {
+        Some(Format::Native) => native::read(reader, root).into_iter().collect(),
+        Some(Format::Sloth) => sloth::read(reader, root),
+        None => {
+            reader.error(root.at, format!("{}; {ACCEPTED}", describe_head(root)));
             Vec::new()
         }
     }
 }
 
-fn describe_head(head: (Option<&str>, Option<&str>, Option<&str>)) -> String {
-    match head {
+// === impl Format ===
+
+impl Format {
+    fn of(root: &Node) -> Option<Self> {
+        match (root.scalar("apiVersion"), root.scalar("kind"), root.scalar("version")) {
+            (Some(version), Some(native::KIND), _) if native::API_VERSIONS.contains(&version) => {
+                Some(Self::Native)
+            }
+            (None, None, Some(sloth::VERSION)) => Some(Self::Sloth),
+            _ => None,
+        }
+    }
+}
+
+fn describe_head(root: &Node) -> String {
+    match (root.scalar("apiVersion"), root.scalar("kind"), root.scalar("version")) {
         (None, None, None) => "document says neither apiVersion and kind nor version".to_owned(),
         (Some(api_version), Some(kind), _) => {
             format!("cannot read apiVersion {api_version:?} with kind {kind:?}")

@@ -27,6 +27,15 @@ pub(super) struct Place {
     pub(super) column: u32,
 }
 
+/// A document, and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'t> {
+    pub(super) path: &'t str,
+    pub(super) text: &'t str,
+    /// The line of the file on which it begins, from 1.
+    pub(super) first_line: u32,
+}
+
 /// Reports on one document.
 pub(super) struct Reader<'t> {
     pub(super) settings: &'t Settings,
@@ -79,13 +88,13 @@ impl<'n> Fields<'n> {
 // === impl Reader ===
 
 impl<'t> Reader<'t> {
-    pub(super) fn new(settings: &'t Settings, path: &'t str, text: &'t str, first_line: u32) -> Self {
+    pub(super) fn new(settings: &'t Settings, source: Source<'t>) -> Self {
+        let Source { path, text, first_line } = source;
         Self { settings, path, text, first_line, diagnostics: Vec::new() }
     }
 
-    /// The diagnostics in the order of the text.
-    pub(super) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
-        self.diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+    /// The diagnostics, in no order.
+    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
         self.diagnostics
     }
 

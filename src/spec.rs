@@ -18,6 +18,7 @@ mod alerting;
 mod diagnostic;
 mod native;
 mod objects;
+mod pyrra;
 mod query;
 mod reader;
 mod slices;
@@ -56,6 +57,7 @@ struct Shared;
 enum Format {
     Native,
     Sloth,
+    Pyrra,
 }
 
 /// An SLO and where its name is.
@@ -141,6 +143,7 @@ fn read_object(reader: &mut Reader<'_>, root: &Node, _shared: &Shared) -> Vec<Pl
     match Format::of(root) {
         Some(Format::Native) => native::read(reader, root).into_iter().collect(),
         Some(Format::Sloth) => sloth::read(reader, root),
+        Some(Format::Pyrra) => pyrra::read(reader, root).into_iter().collect(),
         None => {
             reader.error(root.at, format!("{}; {ACCEPTED}", describe_head(root)));
             Vec::new()
@@ -157,6 +160,9 @@ impl Format {
                 Some(Self::Native)
             }
             (None, None, Some(sloth::VERSION)) => Some(Self::Sloth),
+            (Some(version), Some(pyrra::KIND), _) if pyrra::API_VERSIONS.contains(&version) => {
+                Some(Self::Pyrra)
+            }
             _ => None,
         }
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::{slo::Target, time::parse_duration};
 
 /// Labels that slod itself puts on its series.
-const OWN_LABELS: [&str; 7] =
+pub(super) const OWN_LABELS: [&str; 7] =
     ["slo", "service", "window", "severity", "long_window", "short_window", "status"];
 
 /// The longest window whose counts are kept.
@@ -66,6 +66,14 @@ impl<'n> Fields<'n> {
     pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
         let (_, node) = self.entries.iter().find(|(key, _)| key.name == name)?;
         (!matches!(node.value, Value::Null)).then_some(node)
+    }
+
+    /// The text of a field, if it is there and has one.
+    pub(super) fn scalar(&self, name: &str) -> Option<&'n str> {
+        match &self.get(name)?.value {
+            Value::Scalar(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// The place of a field's value, else of the mapping.
@@ -338,7 +346,7 @@ impl<'t> Reader<'t> {
 
 const LABEL_PATTERN: &str = "[a-zA-Z_][a-zA-Z0-9_]*";
 
-fn is_label_name(name: &str) -> bool {
+pub(super) fn is_label_name(name: &str) -> bool {
     let first_ok = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     first_ok && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

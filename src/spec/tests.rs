@@ -318,7 +318,7 @@ fn wrong_shapes_of_an_sli() {
     );
     check(
         "    good: histogram_fraction(0, 1, sum(rate(h[5m])))\n    total: histogram_count(sum(rate(h[5m])))",
-        "f:9:28: error: good must count events: it is a ratio",
+        "f:9:11: error: good must count events: it is a ratio",
     );
     check(
         "    query: |\n      histogram_fraction(0, 1, sum(rate(h[5m])))\n      / sum(rate(t[5m]))",

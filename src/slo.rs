@@ -502,7 +502,7 @@ impl TimeWindow {
     pub fn nominal(&self) -> Duration {
         match self {
             Self::Rolling(length) => *length,
-            Self::Calendar(calendar) => calendar.unit().nominal(),
+            Self::Calendar(calendar) => calendar.nominal(),
         }
     }
 }
@@ -512,7 +512,7 @@ impl fmt::Display for TimeWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rolling(length) => f.write_str(&format_duration(*length)),
-            Self::Calendar(calendar) => f.write_str(calendar.unit().name()),
+            Self::Calendar(calendar) => f.write_str(&calendar.name()),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-pub use calendar::{Calendar, CalendarUnit, UnknownTimeZone, time_zone_names};
+pub use calendar::{Calendar, CalendarUnit, CivilTimeError, UnknownTimeZone, time_zone_names};
 
 /// Milliseconds since the Unix epoch: the time of a sample, of an evaluation, of an arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

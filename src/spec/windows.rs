@@ -51,6 +51,6 @@ pub(super) fn check_distinct(reader: &mut Reader<'_>, windows: &[(Place, TimeWin
 pub(super) fn describe(window: &TimeWindow) -> String {
     match window {
         TimeWindow::Rolling(_) => window.to_string(),
-        TimeWindow::Calendar(calendar) => format!("calendar {}", calendar.unit().name()),
+        TimeWindow::Calendar(calendar) => format!("calendar {}", calendar.name()),
     }
 }

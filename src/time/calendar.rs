@@ -3,8 +3,8 @@
 use std::{fmt, time::Duration};
 
 use jiff::{
-    ToSpan, Zoned,
-    civil::{Date, Weekday},
+    Span, Zoned,
+    civil::{DateTime, date},
     tz::{self, TimeZone},
 };
 
@@ -12,12 +12,15 @@ use super::Timestamp;
 
 /// Periods of a calendar, one after the other, in one time zone.
 ///
-/// A period runs from its first midnight to the next one's, excluding the first moment and including the
-/// last, as event times do: what a counter shows at midnight happened before. Days have 23 or 25 hours
-/// where the zone's clocks are changed.
+/// Each is `count` units long. One begins at `start`, and the others as many units before or after it: the
+/// clock shows the same time at the start of each. A period excludes its first moment and includes its last,
+/// as event times do: what a counter shows at midnight happened before. Days have 23 or 25 hours where the
+/// zone's clocks are changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calendar {
     unit: CalendarUnit,
+    count: u16,
+    start: DateTime,
     zone: TimeZone,
 }
 
@@ -36,10 +39,27 @@ pub enum CalendarUnit {
     Year,
 }
 
+/// The length of a unit: in each, a day has its hours and a month its days.
+#[derive(Clone, Copy)]
+enum Length {
+    Days(i64),
+    Months(i64),
+}
+
+// One year within what a clock can show, whatever its zone.
+const YEARS: std::ops::RangeInclusive<i16> = 1..=9_998;
+const EARLIEST: Timestamp = Timestamp(-62_135_596_800_000); // 0001-01-01
+const LATEST: Timestamp = Timestamp(253_370_764_800_000); // 9999-01-01
+
 /// Not a name of the IANA time zone database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown time zone {0:?}; write a name of the IANA database, such as Europe/Berlin or UTC")]
 pub struct UnknownTimeZone(pub String);
+
+/// Not a date and a time of day.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no date and time; write one like 2024-01-01 00:00:00")]
+pub struct CivilTimeError(pub String);
 
 /// The IANA names of all time zones.
 pub fn time_zone_names() -> impl Iterator<Item = String> {
@@ -49,19 +69,55 @@ pub fn time_zone_names() -> impl Iterator<Item = String> {
 // === impl Calendar ===
 
 impl Calendar {
-    /// Periods of this length in the time zone of this IANA name.
+    /// Periods of one unit, from midnight, in the time zone of this IANA name.
     ///
     /// # Errors
     /// When there is no such zone.
     pub fn new(unit: CalendarUnit, zone: &str) -> Result<Self, UnknownTimeZone> {
         let found = TimeZone::get(zone).ok().filter(|zone| !zone.is_unknown());
         let zone = found.ok_or_else(|| UnknownTimeZone(zone.to_owned()))?;
-        Ok(Self { unit, zone })
+        Ok(Self { unit, count: 1, start: unit.natural_start(), zone })
     }
 
-    /// The length of its periods.
+    /// The same units of the same zone, `count` at a time, of which one period begins at `start`, a date and
+    /// time of day without a zone. Where months are too short for its day, a period begins on their last.
+    ///
+    /// ```
+    /// # use slod::time::{Calendar, CalendarUnit, Timestamp};
+    /// let fortnights = Calendar::new(CalendarUnit::Week, "UTC").unwrap();
+    /// let fortnights = fortnights.starting("2024-01-01 12:00:00", 2).unwrap();
+    /// let (start, end) = fortnights.period(Timestamp(1_706_000_000_000)); // 2024-01-23
+    /// assert_eq!(start, Timestamp(1_705_320_000_000)); // 2024-01-15 12:00:00
+    /// assert_eq!(end.since(start).as_secs(), 14 * 86_400);
+    /// ```
+    ///
+    /// # Errors
+    /// When `start` is no date and time.
+    pub fn starting(self, start: &str, count: u16) -> Result<Self, CivilTimeError> {
+        let is_whole = |time: &str| time.chars().all(|c| c.is_ascii_digit() || c == ':');
+        // A date alone, or a zone that would be ignored, was not meant so.
+        let has_time = start.split_once([' ', 'T']).is_some_and(|(_, time)| is_whole(time));
+        let parsed = start.parse().ok().filter(|start: &DateTime| has_time && YEARS.contains(&start.year()));
+        let start = parsed.ok_or_else(|| CivilTimeError(start.to_owned()))?;
+        Ok(Self { start, count: count.max(1), ..self })
+    }
+
+    /// The unit of its periods' length.
     pub fn unit(&self) -> CalendarUnit {
         self.unit
+    }
+
+    /// The usual length of its periods.
+    pub fn nominal(&self) -> Duration {
+        self.unit.nominal() * u32::from(self.count)
+    }
+
+    /// The length of its periods in short: `month`, or `2M` as OpenSLO writes several.
+    pub fn name(&self) -> String {
+        match self.count {
+            1 => self.unit.name().to_owned(),
+            count => format!("{count}{}", self.unit.letter()),
+        }
     }
 
     /// The IANA name of its time zone.
@@ -79,27 +135,50 @@ impl Calendar {
     /// # Ok::<(), slod::time::UnknownTimeZone>(())
     /// ```
     pub fn period(&self, at: Timestamp) -> (Timestamp, Timestamp) {
-        // The last moment of a period is the first of the next one on the clock.
-        let inside = jiff::Timestamp::from_millisecond(at.0.saturating_sub(1)).unwrap_or_default();
-        let day = Zoned::new(inside, self.zone.clone()).date();
-        let first = self.unit.first_day(day);
-        let next = self.unit.next(first);
-        let (start, end) = (self.midnight(first), self.midnight(next));
-        // Clocks that go back over midnight show a date again whose end they have passed.
-        if at > end { (end, self.midnight(self.unit.next(next))) } else { (start, end) }
+        let at = at.clamp(EARLIEST, LATEST);
+        // A first guess by the clock; where clocks are changed, or months are short, it is off by a few.
+        let mut number = self.number_of(at);
+        while self.begins(number) >= at {
+            number -= 1;
+        }
+        while self.begins(number + 1) < at {
+            number += 1;
+        }
+        (self.begins(number), self.begins(number + 1))
     }
 
-    /// The first moment of a day. Where clocks skip midnight, the day begins later.
-    fn midnight(&self, day: Date) -> Timestamp {
-        let start = day.to_zoned(self.zone.clone()).map(|midnight| midnight.timestamp().as_millisecond());
-        // Only a date at the end of all time has no place on the time line.
-        Timestamp(start.unwrap_or(i64::MAX))
+    /// About which period a moment lies in; the one that begins at `start` is 0.
+    fn number_of(&self, at: Timestamp) -> i64 {
+        let moment = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+        let clock = Zoned::new(moment, self.zone.clone()).datetime();
+        let months = |time: DateTime| i64::from(time.year()) * 12 + i64::from(time.month());
+        let (units, length) = match self.unit.length() {
+            Length::Days(days) => (clock.duration_since(self.start).as_hours() / 24, days),
+            Length::Months(length) => (months(clock) - months(self.start), length),
+        };
+        units.div_euclid(length * i64::from(self.count))
+    }
+
+    /// When a period begins. Where clocks skip its time of day, it begins later, where they show it twice, at
+    /// the first.
+    fn begins(&self, number: i64) -> Timestamp {
+        let units = number * i64::from(self.count);
+        let offset = match self.unit.length() {
+            Length::Days(days) => Span::new().try_days(units * days),
+            Length::Months(months) => Span::new().try_months(units * months),
+        };
+        let start = offset.and_then(|offset| self.start.checked_add(offset));
+        match start.and_then(|start| start.to_zoned(self.zone.clone())) {
+            Ok(start) => Timestamp(start.timestamp().as_millisecond()),
+            // Before and after the years that have a number.
+            Err(_) => Timestamp(if number < 0 { i64::MIN } else { i64::MAX }),
+        }
     }
 }
 
 impl fmt::Display for Calendar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.unit.name(), self.zone())
+        write!(f, "{} ({})", self.name(), self.zone())
     }
 }
 
@@ -132,27 +211,31 @@ impl CalendarUnit {
         Duration::from_secs(days * 86_400)
     }
 
-    fn first_day(self, day: Date) -> Date {
-        let first_of_month = day.first_of_month();
-        let months_into_quarter = (day.month() - 1) % 3;
+    /// How OpenSLO abbreviates it.
+    fn letter(self) -> char {
         match self {
-            Self::Day => day,
-            Self::Week => day.saturating_sub(i64::from(day.weekday().since(Weekday::Monday)).days()),
-            Self::Month => first_of_month,
-            Self::Quarter => first_of_month.saturating_sub(i64::from(months_into_quarter).months()),
-            Self::Year => day.first_of_year(),
+            Self::Day => 'd',
+            Self::Week => 'w',
+            Self::Month => 'M',
+            Self::Quarter => 'Q',
+            Self::Year => 'Y',
         }
     }
 
-    fn next(self, first: Date) -> Date {
-        let one = match self {
-            Self::Day => 1.day(),
-            Self::Week => 1.week(),
-            Self::Month => 1.month(),
-            Self::Quarter => 3.months(),
-            Self::Year => 1.year(),
-        };
-        first.saturating_add(one)
+    fn length(self) -> Length {
+        match self {
+            Self::Day => Length::Days(1),
+            Self::Week => Length::Days(7),
+            Self::Month => Length::Months(1),
+            Self::Quarter => Length::Months(3),
+            Self::Year => Length::Months(12),
+        }
+    }
+
+    /// A midnight at which a unit begins, and with it all others: January 1, of weeks a Monday.
+    fn natural_start(self) -> DateTime {
+        let day = if self == Self::Week { 5 } else { 1 };
+        date(1970, 1, day).at(0, 0, 0, 0)
     }
 }
 

@@ -149,7 +149,7 @@ impl Layout {
 
     /// The longest rolling window, or the usual length of the longest calendar window.
     pub fn longest_ms(&self) -> i64 {
-        let calendars = self.calendars.iter().map(|calendar| millis(calendar.unit().nominal()));
+        let calendars = self.calendars.iter().map(|calendar| millis(calendar.nominal()));
         self.windows.iter().map(|window| window.length_ms).chain(calendars).max().unwrap_or(0)
     }
 

@@ -190,6 +190,97 @@ fn the_ends_of_time_do_no_harm() {
     }
 }
 
+// --- periods that begin elsewhere ---
+
+fn starting(unit: CalendarUnit, zone: &str, start: &str, count: u16) -> Calendar {
+    calendar(unit, zone).starting(start, count).unwrap()
+}
+
+/// The period of a moment of a calendar whose periods begin elsewhere.
+#[track_caller]
+fn check_starting(calendar: &Calendar, moment: &str, (start, end): (&str, &str)) {
+    assert_eq!(calendar.period(at(moment)), (at(start), at(end)), "{calendar:?} {moment}");
+}
+
+#[test]
+fn weeks_of_a_saturday_noon() {
+    let weeks = starting(CalendarUnit::Week, "America/New_York", "2022-01-01 12:00:00", 1);
+    let first = ("2022-01-01T17:00:00Z", "2022-01-08T17:00:00Z");
+    check_starting(&weeks, "2022-01-05T00:00:00Z", first);
+    check_starting(&weeks, "2022-01-01T17:00:00.001Z", first);
+    check_starting(&weeks, "2022-01-08T17:00:00Z", first);
+    // Before the first, and across a change of clocks.
+    check_starting(&weeks, "2022-01-01T17:00:00Z", ("2021-12-25T17:00:00Z", "2022-01-01T17:00:00Z"));
+    check_starting(&weeks, "2024-03-10T12:00:00Z", ("2024-03-09T17:00:00Z", "2024-03-16T16:00:00Z"));
+}
+
+#[test]
+fn months_of_the_31st_begin_on_their_last_day_if_need_be() {
+    let months = starting(CalendarUnit::Month, "UTC", "2024-01-31 06:30:15", 1);
+    check_starting(&months, "2024-02-10T00:00:00Z", ("2024-01-31T06:30:15Z", "2024-02-29T06:30:15Z"));
+    // From the anchor, not from the month before: March has its 31st again.
+    check_starting(&months, "2024-03-10T00:00:00Z", ("2024-02-29T06:30:15Z", "2024-03-31T06:30:15Z"));
+    check_starting(&months, "2023-12-31T06:30:15Z", ("2023-11-30T06:30:15Z", "2023-12-31T06:30:15Z"));
+}
+
+#[test]
+fn several_units_at_a_time() {
+    let quarters = starting(CalendarUnit::Quarter, "Europe/Berlin", "2024-02-01 00:00:00", 2);
+    check_starting(&quarters, "2024-12-24T00:00:00Z", ("2024-07-31T22:00:00Z", "2025-01-31T23:00:00Z"));
+    let years = starting(CalendarUnit::Year, "UTC", "2024-02-29 00:00:00", 3);
+    check_starting(&years, "2029-06-01T00:00:00Z", ("2027-02-28T00:00:00Z", "2030-02-28T00:00:00Z"));
+    let days = starting(CalendarUnit::Day, "UTC", "2024-01-01 18:00:00", 10);
+    check_starting(&days, "2023-12-31T00:00:00Z", ("2023-12-22T18:00:00Z", "2024-01-01T18:00:00Z"));
+}
+
+#[test]
+fn a_start_at_which_the_clock_skips_or_repeats_an_hour() {
+    // At 02:00 it was 03:00; on other days 02:30 is in its place.
+    let days = starting(CalendarUnit::Day, "Europe/Berlin", "2024-03-30 02:30:00", 1);
+    check_starting(&days, "2024-03-30T12:00:00Z", ("2024-03-30T01:30:00Z", "2024-03-31T01:30:00Z"));
+    check_starting(&days, "2024-03-31T12:00:00Z", ("2024-03-31T01:30:00Z", "2024-04-01T00:30:00Z"));
+    // At 03:00 it was 02:00: the first 02:30 counts.
+    check_starting(&days, "2024-10-27T01:00:00Z", ("2024-10-27T00:30:00Z", "2024-10-28T01:30:00Z"));
+}
+
+#[test]
+fn names_and_lengths_of_several_units() {
+    let fortnight = starting(CalendarUnit::Week, "Asia/Tokyo", "2024-01-01T09:00:00", 2);
+    assert_eq!(fortnight.to_string(), "2w (Asia/Tokyo)");
+    assert_eq!(fortnight.nominal(), CalendarUnit::Week.nominal() * 2);
+    assert_eq!(starting(CalendarUnit::Month, "UTC", "2024-01-15 00:00:00", 1).name(), "month");
+}
+
+#[test]
+fn a_start_has_a_date_and_a_time_and_no_zone() {
+    for text in [
+        "",
+        "2024-01-01",
+        "12:00:00",
+        "2024-02-30 00:00:00",
+        "2024-01-01 25:00:00",
+        "2024-01-01 00:00:00Z",
+        "2024-01-01T00:00:00-05:00",
+        "9999-01-01 00:00:00",
+        "0000-01-01 00:00:00",
+    ] {
+        let refused = calendar(CalendarUnit::Day, "UTC").starting(text, 1);
+        assert_eq!(refused, Err(CivilTimeError(text.to_owned())));
+    }
+}
+
+#[test]
+fn the_ends_of_time_do_no_harm_to_other_starts() {
+    for ms in [i64::MIN, -377_705_023_201_000, 0, 253_402_207_200_000, i64::MAX] {
+        for start in ["0001-01-01 00:00:00", "2024-01-31 12:00:00", "9998-12-31 23:59:59"] {
+            for unit in CalendarUnit::ALL {
+                let (start, end) = starting(unit, "Pacific/Apia", start, u16::MAX).period(Timestamp(ms));
+                assert!(start < end, "{unit:?} of {ms}");
+            }
+        }
+    }
+}
+
 #[track_caller]
 fn check_tiles(calendar: &Calendar, moment: Timestamp) {
     let (start, end) = calendar.period(moment);
@@ -224,5 +315,23 @@ proptest! {
     ) {
         prop_assume!(zone != "Etc/Unknown");
         check_tiles(&calendar(unit, &zone), Timestamp(ms));
+    }
+
+    /// Wherever they begin, and however many units they have.
+    #[test]
+    fn periods_that_begin_elsewhere_tile_time(
+        ms in 1_i64..7_258_118_400_000,
+        unit in proptest::sample::select(CalendarUnit::ALL.to_vec()),
+        zone in proptest::sample::select(time_zone_names().collect::<Vec<_>>()),
+        count in 1_u16..30,
+        (year, month, day) in (1_990_i16..2_040, 1_i8..=12, 1_i8..=28),
+        (hour, minute, second) in (0_i8..24, 0_i8..60, 0_i8..60),
+        last_day in any::<bool>(),
+    ) {
+        prop_assume!(zone != "Etc/Unknown");
+        let first = date(year, month, day);
+        let day = if last_day { first.last_of_month() } else { first };
+        let start = day.at(hour, minute, second, 0).to_string();
+        check_tiles(&starting(unit, &zone, &start, count), Timestamp(ms));
     }
 }

@@ -95,6 +95,13 @@ pub struct Target(f64);
 #[error("target must lie between 0 and 1 (0% and 100%), both excluded; got {0}")]
 pub struct TargetError(pub f64);
 
+/// Labels that slod itself puts on its series.
+pub const OWN_LABELS: [&str; 7] =
+    ["slo", "service", "window", "severity", "long_window", "short_window", "status"];
+
+/// What a label of slod's own names is called that comes from elsewhere, as in Prometheus' `honor_labels`.
+pub const EXPORTED: &str = "exported_";
+
 /// The service level indicator: where bad events and all events come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Indicator {
@@ -353,6 +360,17 @@ pub fn workbook_alerts(period: Duration, budgeting: Budgeting) -> Vec<BurnRateAl
 // === impl Slo ===
 
 impl Slo {
+    /// How many bad events its long window must hold for this alert. Nothing, where events are bad in part, as
+    /// shares are: no sum of parts means anything.
+    pub fn min_bad_events(&self, alert: &BurnRateAlert) -> f64 {
+        let counts_parts = match &self.indicator {
+            Indicator::Counted(_) => false,
+            Indicator::Sampled(sampled) => sampled.question.is_of_parts(),
+            Indicator::Pulled(pulled) => pulled.question.is_of_parts(),
+        };
+        if counts_parts { 0.0 } else { alert.min_bad_events }
+    }
+
     /// Every rolling window whose counts the SLO needs: those of its alerts and of its objective, each
     /// once, shortest first.
     pub fn rolling_windows(&self) -> Vec<Duration> {
@@ -403,6 +421,11 @@ impl Indicator {
 // === impl Question ===
 
 impl<E> Question<E> {
+    /// Whether its values are shares of events.
+    pub fn is_of_parts(&self) -> bool {
+        matches!(self, Self::BadRatio(_) | Self::GoodRatio(_))
+    }
+
     /// Each of its expressions, the bad events' first.
     pub fn expressions(&self) -> impl Iterator<Item = &E> {
         let (one, other) = match self {
@@ -447,13 +470,30 @@ impl Grouping {
         Self::Without(sorted(names))
     }
 
-    /// The labels of the group that a series belongs to.
+    /// The labels of the group that a series belongs to. One that has the name of a label of slod's own is
+    /// renamed.
     pub fn of(&self, labels: LabelsRef<'_>) -> Labels {
-        match self {
+        exported(match self {
             Self::By(names) => labels.keep(names),
             Self::Without(names) => labels.leave_out(names),
-        }
+        })
     }
+}
+
+/// Labels of a group as they are published: none has the name of one of slod's own.
+pub fn exported(labels: Labels) -> Labels {
+    if !labels.iter().any(|(name, _)| OWN_LABELS.contains(&name)) {
+        return labels;
+    }
+    let renamed = labels.iter().map(|(name, value)| match name {
+        own if OWN_LABELS.contains(&own) => (format!("{EXPORTED}{own}"), value),
+        other => (other.to_owned(), value),
+    });
+    // Of a label that is there under both names, the series' own is left out.
+    let mut pairs: Vec<(String, &str)> = renamed.collect();
+    pairs.sort();
+    pairs.dedup_by(|a, b| a.0 == b.0);
+    Labels::new(pairs).unwrap_or_default()
 }
 
 /// `(a, b)`, or `without (a, b)`.
@@ -624,6 +664,19 @@ mod tests {
         for ratio in [0.0, 1.0, -0.5, 99.9, f64::NAN, f64::INFINITY] {
             assert!(Target::new(ratio).is_err(), "{ratio}");
         }
+    }
+
+    #[test]
+    fn labels_of_groups_do_not_take_names_of_slod_s_own() {
+        #[track_caller]
+        fn check(grouping: &Grouping, expected: &str) {
+            let mut pairs = vec![("__name__", "a"), ("job", "j"), ("service", "s"), ("zone", "z")];
+            assert_eq!(grouping.of(LabelsRef::new(&mut pairs).unwrap()).to_string(), expected);
+        }
+        check(&Grouping::none(), "{}");
+        check(&Grouping::by(["zone", "job", "none"]), r#"{job="j",zone="z"}"#);
+        check(&Grouping::by(["service"]), r#"{exported_service="s"}"#);
+        check(&Grouping::without(["job"]), r#"{exported_service="s",zone="z"}"#);
     }
 
     #[test]

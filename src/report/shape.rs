@@ -94,7 +94,7 @@ impl Shape {
             short: layout.window_number(alert.short),
             long: layout.window_number(alert.long),
             factor: alert.factor,
-            min_bad_events: alert.min_bad_events,
+            min_bad_events: slo.min_bad_events(alert),
         };
         // Windows too short to hold a slice say as little.
         let recent_min = slo.objective.budgeting.slice().unwrap_or_default().max(RECENT_MIN);

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use super::{
     Placed,
-    reader::{Fields, OWN_LABELS, Place, Reader, is_label_name},
+    reader::{Fields, Place, Reader, is_label_name},
     yaml::Node,
 };
-use crate::slo::{Objective, Slo, SloId, Target};
+use crate::slo::{OWN_LABELS, Objective, Slo, SloId, Target};
 
 mod alerting;
 mod indicator;

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     labels::Selector,
     promql::{self, Asked, Compiled, Template},
-    slo::{Counted, Grouping, Indicator, Measure, Term, Threshold},
+    slo::{Counted, EXPORTED, Grouping, Indicator, Measure, OWN_LABELS, Term, Threshold},
 };
 
 /// How a format writes the window that a query is asked for.
@@ -165,6 +165,9 @@ fn compile(
             for doubt in doubts {
                 queries[doubt.query].warn(reader, doubt.offset, &doubt.message);
             }
+            if let Indicator::Counted(counted) = &indicator {
+                warn_of_renamed(reader, queries[0], &counted.group_by);
+            }
             Some(indicator)
         }
         Err(refusal) => {
@@ -172,6 +175,16 @@ fn compile(
             query.error(reader, refusal.error.offset, &named(queries, query, &message));
             None
         }
+    }
+}
+
+/// Warns of groups by labels of slod's own names.
+fn warn_of_renamed(reader: &mut Reader<'_>, query: &Query<'_>, group_by: &Grouping) {
+    let Grouping::By(names) = group_by else { return };
+    for name in names.iter().filter(|name| OWN_LABELS.contains(&name.as_str())) {
+        let message =
+            format!("label {name} is slod's own; that of the query is published as {EXPORTED}{name}");
+        query.warn(reader, 0, &message);
     }
 }
 

@@ -11,11 +11,10 @@ use super::{
     diagnostic::{Diagnostic, Severity},
     yaml::{Key, Node, Value},
 };
-use crate::{slo::Target, time::parse_duration};
-
-/// Labels that slod itself puts on its series.
-pub(super) const OWN_LABELS: [&str; 7] =
-    ["slo", "service", "window", "severity", "long_window", "short_window", "status"];
+use crate::{
+    slo::{OWN_LABELS, Target},
+    time::parse_duration,
+};
 
 /// The longest window whose counts are kept.
 pub(super) const WINDOW_MAX: Duration = Duration::from_secs(90 * 86_400);

@@ -321,11 +321,6 @@ fn wrong_shapes_of_an_sli() {
         "f:9:11: error: good must count events: it is a ratio",
     );
     check(
-        "    query: |\n      histogram_fraction(0, 1, sum(rate(h[5m])))\n      / sum(rate(t[5m]))",
-        "f:10:7: error: histogram_fraction(…) is a ratio, no event count; multiply it by histogram_count(…) of \
-         the same histograms",
-    );
-    check(
         "    good: sum(rate(a[5m]))\n    total: sum(increase(t[5m]))",
         "f:10:12: error: good and total use different functions: rate and increase; use the same on both",
     );

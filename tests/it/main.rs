@@ -13,6 +13,7 @@ mod e2e;
 mod fuzz;
 mod ingest;
 mod oracle;
+mod promql;
 mod rules;
 mod scripts;
 mod senders;

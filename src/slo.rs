@@ -5,7 +5,7 @@
 //! measure (the growth of a counter or a native histogram, the samples of a gauge) with coefficients. What is no
 //! such sum is asked at every step of time ([`Sampled`], [`Pulled`]).
 //!
-//! Invariant: an [`Slo`] is valid. Its target lies strictly between 0 and 1, its windows are
+//! Invariant: an [`Slo`] is valid. Its target lies above 0 and is at most 1, its windows are
 //! positive, and a short window is below its long one.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -86,13 +86,13 @@ pub enum Budgeting {
     },
 }
 
-/// A ratio strictly between 0 and 1.
+/// A ratio above 0 and up to 1. A target of 1 has no budget: one bad event overspends it without limit.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Target(f64);
 
 /// A number that cannot be a target.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("target must lie between 0 and 1 (0% and 100%), both excluded; got {0}")]
+#[error("target must be above 0 and at most 1 (100%); got {0}")]
 pub struct TargetError(pub f64);
 
 /// Labels that slod itself puts on its series.
@@ -281,7 +281,7 @@ pub struct BurnRateAlert {
 }
 
 /// A row of the SRE workbook's table: spending `budget_share` of the period's budget within `long`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WorkbookWindow {
     /// `page` or `ticket`.
     pub severity: &'static str,
@@ -589,14 +589,19 @@ impl Target {
     /// A target from a ratio.
     ///
     /// # Errors
-    /// When the ratio leaves no budget (1 and above) or promises nothing (0 and below).
+    /// When the ratio is above all there is, or promises nothing (0 and below).
     pub fn new(ratio: f64) -> Result<Self, TargetError> {
-        if ratio > 0.0 && ratio < 1.0 { Ok(Self(ratio)) } else { Err(TargetError(ratio)) }
+        if ratio > 0.0 && ratio <= 1.0 { Ok(Self(ratio)) } else { Err(TargetError(ratio)) }
     }
 
     /// The promised ratio of good events.
     pub fn ratio(self) -> f64 {
         self.0
+    }
+
+    /// Whether no event may be bad.
+    pub fn is_all(self) -> bool {
+        self.0 >= 1.0
     }
 
     /// The ratio of events that may be bad: `1 - target`.
@@ -659,9 +664,11 @@ mod tests {
     }
 
     #[test]
-    fn a_target_leaves_a_budget() {
-        assert!(Target::new(0.999).is_ok());
-        for ratio in [0.0, 1.0, -0.5, 99.9, f64::NAN, f64::INFINITY] {
+    fn a_target_is_a_ratio() {
+        assert!(!Target::new(0.999).unwrap().is_all());
+        let all = Target::new(1.0).unwrap();
+        assert!(all.is_all() && all.budget_ratio() == 0.0);
+        for ratio in [0.0, 1.000_1, -0.5, 99.9, f64::NAN, f64::INFINITY] {
             assert!(Target::new(ratio).is_err(), "{ratio}");
         }
     }

@@ -155,7 +155,7 @@ impl Judged {
     ) -> Budget {
         let period = Period::new(self.shape.budgets[number], history, moment.at);
         let (spent, trend) = (counts[period.window], counts[self.shape.trend]);
-        let remaining = 1.0 - self.burn_rate(spent) * period.passed(moment.at);
+        let remaining = burn_rate::remaining(self.burn_rate(spent), period.passed(moment.at));
         let lasts = burn_rate::periods_to_burn(trend.bad, trend.total, self.budget_ratio);
         let exhaustion_s = remaining.max(0.0) * period.length_s() * lasts;
         let outlives = period.is_calendar && remaining > 0.0 && exhaustion_s >= period.left_s(moment.at);
@@ -200,7 +200,7 @@ impl Judged {
         let recovery = match known.filter(|recovery| !is_due && *recovery > moment.at) {
             Some(known) => known,
             None => {
-                let allowed = counts[period.window].total * self.budget_ratio;
+                let allowed = burn_rate::allowed(counts[period.window].total, self.budget_ratio);
                 let wait_ms = history.time_until(period.window, |left| left.bad <= allowed);
                 Timestamp(moment.at.0 + wait_ms)
             }

@@ -4,7 +4,10 @@
 //! the caller goes on to the next field. Whether what it built counts is decided once, by
 //! [`Reader::checked`].
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use super::{
     Settings,
@@ -146,6 +149,22 @@ impl<'t> Reader<'t> {
         Some(Fields { at: node.at, entries })
     }
 
+    /// The fields of a mapping, in a format whose tool ignores other names than the known ones: they are remarked.
+    pub(super) fn fields_or_ignored<'n>(
+        &mut self,
+        node: &'n Node,
+        known: &[&str],
+        tool: &str,
+    ) -> Option<Fields<'n>> {
+        let entries = self.map(node)?;
+        for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.name.as_str())) {
+            let reason = unknown("field", &key.name, known);
+            let stop = if reason.ends_with('?') { "" } else { ";" };
+            self.warn(key.at, format!("{reason}{stop} {tool} ignores it, and so does slod"));
+        }
+        Some(Fields { at: node.at, entries })
+    }
+
     fn map<'n>(&mut self, node: &'n Node) -> Option<&'n [(Key, Node)]> {
         match &node.value {
             Value::Map(entries) => Some(entries),
@@ -281,11 +300,23 @@ impl<'t> Reader<'t> {
 
     /// A target in percent, such as `99.9` or `99.9%`.
     pub(super) fn target(&mut self, node: &Node, name: &str) -> Option<Target> {
-        let target = Target::new(self.ratio(node, name)?).ok();
+        let target = Target::new(self.ratio(node, name)?).ok().filter(|target| !target.is_all());
         if target.is_none() {
             self.error(node.at, format!("{name} 100 leaves no error budget; it must be below 100"));
         }
         target
+    }
+
+    /// A target in percent, in a format whose tool takes 100, too.
+    pub(super) fn target_or_all(&mut self, node: &Node, name: &str) -> Option<Target> {
+        let target = Target::new(self.ratio(node, name)?).ok()?;
+        if target.is_all() {
+            let message = format!(
+                "{name} 100 leaves no error budget: every bad event overspends it without limit; promise less"
+            );
+            self.warn(node.at, message);
+        }
+        Some(target)
     }
 
     /// A ratio of good events in percent, above 0 up to 100.
@@ -325,6 +356,63 @@ impl<'t> Reader<'t> {
         collect(entries)
     }
 
+    /// Labels of a format that allows any name: those that slod cannot put on its series get another one. The
+    /// `allowed` ones keep theirs.
+    pub(super) fn labels_renamed(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        allowed: &[&str],
+    ) -> BTreeMap<String, String> {
+        self.renamed(fields, name, "label", |name| {
+            if allowed.contains(&name) || !is_reserved(name) {
+                return legal(name);
+            }
+            // As Prometheus does where a target's own label collides with one of the scrape.
+            format!("exported_{}", legal(name))
+        })
+    }
+
+    /// Annotations of a format that allows any name.
+    pub(super) fn annotations_renamed(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+    ) -> BTreeMap<String, String> {
+        self.renamed(fields, name, "annotation", legal)
+    }
+
+    fn renamed(
+        &mut self,
+        fields: &Fields<'_>,
+        field: &str,
+        what: &str,
+        rename: impl Fn(&str) -> String,
+    ) -> BTreeMap<String, String> {
+        let mut renamed = BTreeMap::new();
+        let entries = self.string_map(fields, field);
+        // Names that stay go first: no other takes their place.
+        let (stay, go): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|(key, _)| rename(&key.name) == key.name);
+        renamed.extend(stay.into_iter().map(|(key, value)| (key.name.clone(), value.to_owned())));
+        for (key, value) in go {
+            let (old, new) = (&key.name, rename(&key.name));
+            let reason = if is_reserved(old) { "slod and Prometheus use that name" } else { LEGAL_NAMES };
+            match renamed.entry(new) {
+                Entry::Vacant(vacant) => {
+                    let new = vacant.key();
+                    self.warn(key.at, format!("{what} {old} is published as {new}: {reason}"));
+                    vacant.insert(value.to_owned());
+                }
+                Entry::Occupied(other) => {
+                    let new = other.key();
+                    self.warn(key.at, format!("{what} {old} is left out: there is another one named {new}"));
+                }
+            }
+        }
+        renamed
+    }
+
     /// A mapping of texts, with the places of its keys.
     pub(super) fn string_map<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Vec<(&'n Key, &'n str)> {
         let entries = fields.get(name).and_then(|node| self.map(node)).unwrap_or_default();
@@ -344,10 +432,23 @@ impl<'t> Reader<'t> {
 }
 
 const LABEL_PATTERN: &str = "[a-zA-Z_][a-zA-Z0-9_]*";
+const LEGAL_NAMES: &str = "names have letters, digits and _ only";
 
 pub(super) fn is_label_name(name: &str) -> bool {
     let first_ok = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     first_ok && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether a label is one of slod's own, or of Prometheus'.
+fn is_reserved(name: &str) -> bool {
+    OWN_LABELS.contains(&name) || name.starts_with("__")
+}
+
+/// The name with `_` for each character that no label name may have.
+fn legal(name: &str) -> String {
+    let legal: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
+    if is_label_name(&legal) { legal } else { format!("_{legal}") }
 }
 
 fn collect(entries: Vec<(&Key, &str)>) -> BTreeMap<String, String> {

@@ -33,10 +33,12 @@ use reader::{Place, Reader};
 use yaml::Node;
 
 /// What specs mean depends on, beside their text.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// How often a Prometheus may be asked for what cannot be streamed, if there is one.
     pub pull_interval: Option<Duration>,
+    /// The period of Sloth's SLOs, which do not say it: its flag `--default-slo-period`.
+    pub sloth_default_slo_period: Duration,
 }
 
 /// What was read from specs.
@@ -50,7 +52,9 @@ pub struct Specs {
 
 /// What objects say for others to use, of whatever file.
 #[derive(Default)]
-struct Shared;
+struct Shared {
+    sloth_windows: sloth::catalog::Catalog,
+}
 
 /// What an object is.
 #[derive(Clone, Copy)]
@@ -58,12 +62,22 @@ enum Format {
     Native,
     Sloth,
     Pyrra,
+    SlothResource,
+    SlothWindows,
 }
 
 /// An SLO and where its name is.
 struct Placed {
     slo: Slo,
     at: Place,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // Sloth's own default.
+        const SLOTH_PERIOD: Duration = Duration::from_secs(30 * 86_400);
+        Self { pull_interval: None, sloth_default_slo_period: SLOTH_PERIOD }
+    }
 }
 
 impl Specs {
@@ -74,7 +88,8 @@ impl Specs {
 }
 
 const ACCEPTED: &str = "accepted are apiVersion: slod.dev/v1 with kind: ServiceLevelObjective, and Sloth's \
-                        version: prometheus/v1";
+                        version: prometheus/v1 and apiVersion: sloth.slok.dev/v1 with kind: \
+                        PrometheusServiceLevel or AlertWindows";
 
 /// Reads the documents of one file. `path` is for the diagnostics only.
 pub fn read(path: &str, text: &str) -> Specs {
@@ -111,8 +126,17 @@ fn sort<'p>(diagnostics: &mut [Diagnostic], paths: impl Iterator<Item = &'p str>
 // === what objects share ===
 
 impl Shared {
-    fn collect(_settings: &Settings, _objects: &[Object<'_>], _diagnostics: &mut Vec<Diagnostic>) -> Self {
-        Self
+    fn collect(settings: &Settings, objects: &[Object<'_>], diagnostics: &mut Vec<Diagnostic>) -> Self {
+        let mut shared = Self::default();
+        for Object { source, root } in objects {
+            let mut reader = Reader::new(settings, *source);
+            match Format::of(root) {
+                Some(Format::SlothWindows) => shared.sloth_windows.collect(&mut reader, root),
+                Some(Format::Native | Format::Sloth | Format::SlothResource) | None => {}
+            }
+            diagnostics.append(&mut reader.into_diagnostics());
+        }
+        shared
     }
 }
 
@@ -139,11 +163,14 @@ fn report_second(reader: &mut Reader<'_>, at: Place, id: &SloId, first: &str) {
     reader.error(at, format!("SLO {id} is already defined at {first}"));
 }
 
-fn read_object(reader: &mut Reader<'_>, root: &Node, _shared: &Shared) -> Vec<Placed> {
+/// The SLOs of an object. One that is there for others has none.
+fn read_object(reader: &mut Reader<'_>, root: &Node, shared: &Shared) -> Vec<Placed> {
     match Format::of(root) {
         Some(Format::Native) => native::read(reader, root).into_iter().collect(),
-        Some(Format::Sloth) => sloth::read(reader, root),
         Some(Format::Pyrra) => pyrra::read(reader, root).into_iter().collect(),
+        Some(Format::Sloth) => sloth::read(reader, root, &shared.sloth_windows),
+        Some(Format::SlothResource) => sloth::read_resource(reader, root, &shared.sloth_windows),
+        Some(Format::SlothWindows) => Vec::new(),
         None => {
             reader.error(root.at, format!("{}; {ACCEPTED}", describe_head(root)));
             Vec::new()
@@ -163,6 +190,8 @@ impl Format {
             (Some(version), Some(pyrra::KIND), _) if pyrra::API_VERSIONS.contains(&version) => {
                 Some(Self::Pyrra)
             }
+            (Some(sloth::API_VERSION), Some(sloth::KIND), _) => Some(Self::SlothResource),
+            (Some(sloth::API_VERSION), Some(sloth::catalog::KIND), _) => Some(Self::SlothWindows),
             _ => None,
         }
     }

@@ -769,11 +769,10 @@ fn sloth_fields() {
         "errorQuery",
         false,
         &[
-            "f:11:9: error: unknown field `errorQuery`, did you mean `error_query`?",
+            "f:11:9: warning: unknown field `errorQuery`, did you mean `error_query`? Sloth ignores it, and so does slod",
             "f:11:9: error: missing field `error_query`",
         ],
     );
-    check_sloth("99.9", "100", "f:6:16: error: objective 100 leaves no error budget; it must be below 100");
     check_sloth("99.9", "101", "f:6:16: error: objective 101 is above 100%");
     check_sloth("99.9", "0", "f:6:16: error: objective 0 promises nothing; it must be above 0");
     check_sloth("99.9", "-1", "f:6:16: error: objective -1 promises nothing; it must be above 0");
@@ -795,11 +794,6 @@ fn sloth_fields() {
         "f:12:22: error: error_query and total_query count the same: every event would be bad",
     );
     check_sloth(
-        "    sli:\n",
-        "    plugins: {chain: []}\n    sli:\n",
-        "f:9:14: warning: plugins are not run: slod generates no rules for them to change",
-    );
-    check_sloth(
         "objective: 99.9",
         "objective: 92",
         concat!(
@@ -815,15 +809,6 @@ fn sloth_fields() {
 }
 
 #[test]
-fn sloth_plugin_slis_are_refused() {
-    let start = SLOTH.find("      events:").unwrap();
-    let end = SLOTH.find("    alerting:").unwrap();
-    let text = format!("{}      plugin: {{id: a}}\n{}", &SLOTH[..start], &SLOTH[end..]);
-    let expected = "f:10:15: error: plugin SLIs are not supported; write the queries as events or raw";
-    assert_eq!(report(&read("f", &text)), [expected]);
-}
-
-#[test]
 fn a_bad_slo_does_not_hide_the_others() {
     let second = &SLOTH[SLOTH.find("  - name").unwrap()..];
     let third = edit(second, "requests-availability", "other");
@@ -834,7 +819,7 @@ fn a_bad_slo_does_not_hide_the_others() {
         report(&specs),
         [
             "f:21:5: error: missing field `objective`",
-            "f:22:5: error: unknown field `objectiv`, did you mean `objective`?",
+            "f:22:5: warning: unknown field `objectiv`, did you mean `objective`? Sloth ignores it, and so does slod",
         ]
     );
 }

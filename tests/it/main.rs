@@ -12,6 +12,7 @@ mod daemon;
 mod e2e;
 mod fuzz;
 mod ingest;
+mod objectives;
 mod oracle;
 mod promql;
 mod rules;

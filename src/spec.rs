@@ -132,7 +132,7 @@ impl Shared {
             let mut reader = Reader::new(settings, *source);
             match Format::of(root) {
                 Some(Format::SlothWindows) => shared.sloth_windows.collect(&mut reader, root),
-                Some(Format::Native | Format::Sloth | Format::SlothResource) | None => {}
+                _ => {}
             }
             diagnostics.append(&mut reader.into_diagnostics());
         }

@@ -16,12 +16,14 @@ use crate::slo::{Slo, SloId};
 
 mod alerting;
 mod diagnostic;
+mod names;
 mod native;
 mod objects;
 mod pyrra;
 mod query;
 mod reader;
 mod slices;
+mod slo_generator;
 mod sloth;
 mod windows;
 mod yaml;
@@ -54,6 +56,7 @@ pub struct Specs {
 #[derive(Default)]
 struct Shared {
     sloth_windows: sloth::catalog::Catalog,
+    policies: slo_generator::Policies,
 }
 
 /// What an object is.
@@ -64,6 +67,8 @@ enum Format {
     Pyrra,
     SlothResource,
     SlothWindows,
+    SloGenerator,
+    SloGeneratorConfig,
 }
 
 /// An SLO and where its name is.
@@ -87,9 +92,9 @@ impl Specs {
     }
 }
 
-const ACCEPTED: &str = "accepted are apiVersion: slod.dev/v1 with kind: ServiceLevelObjective, and Sloth's \
-                        version: prometheus/v1 and apiVersion: sloth.slok.dev/v1 with kind: \
-                        PrometheusServiceLevel or AlertWindows";
+const ACCEPTED: &str = "accepted are kind: ServiceLevelObjective with apiVersion: slod.dev/v1, pyrra.dev/v1alpha1 or \
+                        sre.google.com/v2, and Sloth's version: prometheus/v1 and apiVersion: sloth.slok.dev/v1 \
+                        with kind: PrometheusServiceLevel or AlertWindows";
 
 /// Reads the documents of one file. `path` is for the diagnostics only.
 pub fn read(path: &str, text: &str) -> Specs {
@@ -132,6 +137,7 @@ impl Shared {
             let mut reader = Reader::new(settings, *source);
             match Format::of(root) {
                 Some(Format::SlothWindows) => shared.sloth_windows.collect(&mut reader, root),
+                Some(Format::SloGeneratorConfig) => shared.policies.read(&mut reader, root),
                 _ => {}
             }
             diagnostics.append(&mut reader.into_diagnostics());
@@ -171,6 +177,11 @@ fn read_object(reader: &mut Reader<'_>, root: &Node, shared: &Shared) -> Vec<Pla
         Some(Format::Sloth) => sloth::read(reader, root, &shared.sloth_windows),
         Some(Format::SlothResource) => sloth::read_resource(reader, root, &shared.sloth_windows),
         Some(Format::SlothWindows) => Vec::new(),
+        Some(Format::SloGenerator) => {
+            slo_generator::read(reader, root, &shared.policies).into_iter().collect()
+        }
+        // Read before.
+        Some(Format::SloGeneratorConfig) => Vec::new(),
         None => {
             reader.error(root.at, format!("{}; {ACCEPTED}", describe_head(root)));
             Vec::new()
@@ -192,6 +203,8 @@ impl Format {
             }
             (Some(sloth::API_VERSION), Some(sloth::KIND), _) => Some(Self::SlothResource),
             (Some(sloth::API_VERSION), Some(sloth::catalog::KIND), _) => Some(Self::SlothWindows),
+            (Some(slo_generator::API_VERSION), Some(slo_generator::KIND), _) => Some(Self::SloGenerator),
+            (None, None, None) if slo_generator::is_config(root) => Some(Self::SloGeneratorConfig),
             _ => None,
         }
     }
@@ -209,5 +222,7 @@ fn describe_head(root: &Node) -> String {
     }
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

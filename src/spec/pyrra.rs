@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Placed,
-    reader::{Fields, Place, Reader, is_label_name},
+    Placed, names,
+    reader::{Fields, Place, Reader},
     yaml::Node,
 };
-use crate::slo::{OWN_LABELS, Objective, Slo, SloId, Target};
+use crate::slo::{Objective, Slo, SloId, Target};
 
 mod alerting;
 mod indicator;
@@ -108,11 +108,7 @@ fn read_labels(reader: &mut Reader<'_>, metadata: &Fields<'_>, id: Option<&SloId
         if name == SERVICE && id.is_some_and(|id| id.service == value) {
             continue;
         }
-        let mut usable = as_label_name(name);
-        if OWN_LABELS.contains(&usable.as_str()) {
-            usable.insert_str(0, "exported_");
-        }
-        warn_if_renamed(reader, at, "label", name, &usable);
+        let usable = names::label(reader, at, name);
         labels.insert(usable, value.to_owned());
     }
     labels
@@ -121,8 +117,7 @@ fn read_labels(reader: &mut Reader<'_>, metadata: &Fields<'_>, id: Option<&SloId
 fn read_annotations(reader: &mut Reader<'_>, metadata: &Fields<'_>) -> Strings {
     let mut annotations = Strings::new();
     for (at, name, value) in prefixed(reader, metadata, "annotations") {
-        let usable = as_label_name(name);
-        warn_if_renamed(reader, at, "annotation", name, &usable);
+        let usable = names::annotation(reader, at, name);
         annotations.insert(usable, value.to_owned());
     }
     annotations
@@ -136,19 +131,6 @@ fn prefixed<'n>(
 ) -> Vec<(Place, &'n str, &'n str)> {
     let entries = reader.string_map(metadata, field).into_iter();
     entries.filter_map(|(key, value)| Some((key.at, key.name.strip_prefix(PREFIX)?, value))).collect()
-}
-
-/// The name, or the most similar one that is no more than letters, digits and `_`.
-fn as_label_name(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let plain: String = name.chars().map(plain).collect();
-    if is_label_name(&plain) { plain } else { format!("_{plain}") }
-}
-
-fn warn_if_renamed(reader: &mut Reader<'_>, at: Place, what: &str, name: &str, usable: &str) {
-    if name != usable {
-        reader.warn(at, format!("{what} {name:?} is called {usable} here: slod cannot use its own name"));
-    }
 }
 
 // === the objective ===
@@ -181,3 +163,6 @@ fn check_filled(reader: &mut Reader<'_>, fields: &Fields<'_>, name: &str) -> boo
     }
     !is_template
 }
+
+#[cfg(test)]
+mod tests;

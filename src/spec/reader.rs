@@ -165,7 +165,7 @@ impl<'t> Reader<'t> {
         Some(Fields { at: node.at, entries })
     }
 
-    fn map<'n>(&mut self, node: &'n Node) -> Option<&'n [(Key, Node)]> {
+    pub(super) fn map<'n>(&mut self, node: &'n Node) -> Option<&'n [(Key, Node)]> {
         match &node.value {
             Value::Map(entries) => Some(entries),
             _ => self.unexpected(node, "a mapping"),

@@ -83,18 +83,23 @@ pub(super) fn parse(document: &str) -> Result<Node, YamlError> {
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
     };
-    serde_saphyr::from_str_with_options::<Node>(document, options).map_err(|error| YamlError {
-        at: error.location().map_or(Place::START, Place::from),
-        message: format!("cannot parse YAML: {}", reason(error.without_snippet())),
+    serde_saphyr::from_str_with_options::<Node>(document, options).map_err(|error| {
+        let at = error.location().map_or(Place::START, Place::from);
+        let line = document.lines().nth(at.line as usize - 1).unwrap_or_default();
+        let reason = reason(error.without_snippet(), line);
+        YamlError { at, message: format!("cannot parse YAML: {reason}") }
     })
 }
 
 /// The parser's message without the position and the names of its own options.
-fn reason(error: &serde_saphyr::Error) -> String {
+fn reason(error: &serde_saphyr::Error, line: &str) -> String {
     let message = error.to_string();
     if message.starts_with("expected string scalar") {
-        // What a template, such as a Helm chart's, is to YAML.
+        // What a template is to YAML.
         return "a key must be a text; fill templates such as {{ … }} in first".to_owned();
+    }
+    if line.contains("{{") {
+        return "this is a template, such as a Helm chart's; fill {{ … }} in first".to_owned();
     }
     let ends = [" at line ", ", set DuplicateKeyPolicy", " rejected by the configured policy"];
     let end = ends.iter().filter_map(|end| message.find(end)).min();

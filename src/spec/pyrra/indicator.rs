@@ -118,7 +118,7 @@ fn read_query(reader: &mut Reader<'_>, indicator: &Fields<'_>, name: &str) -> Op
 }
 
 fn read_metric(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Metric> {
-    let text = reader.required_text(fields, "metric")?;
+    let text = reader.required_text(fields, "metric").filter(|text| !text.trim().is_empty())?;
     let node = fields.get("metric")?;
     // Braces are no error in the value of a matcher, and paths with them exist.
     if text.trim_start().starts_with("{{") {

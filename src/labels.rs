@@ -120,7 +120,22 @@ impl Labels {
     /// The labels of these names only.
     #[must_use]
     pub fn keep(&self, names: &[String]) -> Self {
-        Self(self.0.iter().filter(|(name, _)| names.iter().any(|n| **n == **name)).cloned().collect())
+        self.retain(|name| names.iter().any(|n| n == name))
+    }
+
+    /// All labels but the metric name and those of these names.
+    #[must_use]
+    pub fn leave_out(&self, names: &[String]) -> Self {
+        self.retain(|name| name != METRIC_NAME && !names.iter().any(|n| n == name))
+    }
+
+    /// The labels whose names are to be kept.
+    #[must_use]
+    pub fn retain(&self, is_kept: impl Fn(&str) -> bool) -> Self {
+        if self.0.iter().all(|(name, _)| is_kept(name)) {
+            return self.clone();
+        }
+        Self(self.0.iter().filter(|(name, _)| is_kept(name)).cloned().collect())
     }
 }
 
@@ -265,6 +280,23 @@ impl Matcher {
     }
 }
 
+/// A text as PromQL writes it, in quotes.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 fn bucket_bound(name: &str, value: &str) -> Option<f64> {
     if name == BUCKET_BOUND { parse_bound(value) } else { None }
 }
@@ -323,7 +355,7 @@ impl fmt::Display for Matcher {
             MatchOp::Regex => "=~",
             MatchOp::NotRegex => "!~",
         };
-        write!(f, "{}{op}{:?}", self.name, self.value)
+        write!(f, "{}{op}{}", self.name, quoted(&self.value))
     }
 }
 

@@ -8,11 +8,12 @@ pub mod telemetry;
 pub mod time;
 
 pub mod counter;
-pub mod expression;
 pub mod prompb;
 pub mod window;
 
+pub mod expression;
 pub mod histogram;
+
 pub mod slo;
 
 pub mod promql;

@@ -26,6 +26,7 @@ mod steps;
 mod tokens;
 
 pub use compile::{Asked, Compiled, Doubt, Refusal, Settings, Template, compile};
+pub use instant::expression;
 
 use tokens::Tokens;
 

@@ -10,6 +10,7 @@ mod allocations;
 mod clock;
 mod daemon;
 mod e2e;
+mod expressions;
 mod fuzz;
 mod ingest;
 mod objectives;

@@ -46,6 +46,9 @@ struct ServeArgs {
     /// Address to listen on [default: 0.0.0.0:9720]
     #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
     listen_address: Option<String>,
+    /// Read the specs anew at POST /-/reload, for whoever reaches the address; SIGHUP does so in any case
+    #[arg(long = "web.enable-lifecycle")]
+    enable_lifecycle: bool,
     /// Directory for state [default: data]
     #[arg(long = "storage.path", value_name = "DIR")]
     storage_path: Option<PathBuf>,

@@ -46,6 +46,8 @@ pub struct Flags {
     pub listen_address: Option<String>,
     /// `--storage.path`
     pub storage_path: Option<PathBuf>,
+    /// `--web.enable-lifecycle`
+    pub enable_lifecycle: bool,
 }
 
 /// Defaults are those of the modules; this mirrors `config/slod.yaml`, which a test keeps equal.
@@ -72,6 +74,7 @@ struct RawWeb {
     body_bytes_max: Option<usize>,
     connections_max: Option<usize>,
     concurrent_bytes_max: Option<usize>,
+    enable_lifecycle: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -152,6 +155,7 @@ fn load_from(file: Option<&Path>, flags: &Flags, environment: Environment) -> an
     let raw: Raw = builder
         .add_source(environment)
         .set_override_option("web.listen_address", flags.listen_address.clone())?
+        .set_override_option("web.enable_lifecycle", flags.enable_lifecycle.then_some(true))?
         .set_override_option("storage.path", flags.storage_path.as_ref().map(|p| p.display().to_string()))?
         .build()
         .and_then(config::Config::try_deserialize)
@@ -232,6 +236,7 @@ impl RawWeb {
                 defaults.connections_max,
             )?,
             concurrent_bytes_max,
+            enable_lifecycle: self.enable_lifecycle,
         })
     }
 }
@@ -340,7 +345,8 @@ mod tests {
             ("SLOD_EVALUATION_INTERVAL", "3s"),
             ("SLOD_SPECS", "a,b"),
         ];
-        let flags = Flags { listen_address: Some(":3".into()), storage_path: Some("/x".into()) };
+        let flags =
+            Flags { listen_address: Some(":3".into()), storage_path: Some("/x".into()), ..Flags::default() };
         let config = load_text(yaml, &environment, &flags).unwrap();
         assert_eq!(config.web.listen_address.to_string(), "0.0.0.0:3");
         assert_eq!(config.engine.interval, Duration::from_secs(3));

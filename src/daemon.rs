@@ -5,6 +5,7 @@
 //! accepting and finishes its requests, then the last tick counts them, then the data directory is let go.
 
 mod clock;
+mod reload;
 mod throttle;
 mod ticker;
 
@@ -39,6 +40,8 @@ use crate::{
 };
 
 pub use clock::SystemClock;
+use reload::Reloader;
+pub use reload::Source;
 use throttle::Throttle;
 use ticker::Ticker;
 
@@ -63,6 +66,8 @@ pub struct Shared {
     evaluated_ms: AtomicU64,
     last_request: Latest,
     log: RefusalLog,
+    /// `None` where there is nothing to read anew.
+    reloader: Option<Reloader>,
 }
 
 /// The log of write requests that are not accepted: a throttle for each kind of reason, so that a frequent
@@ -82,16 +87,22 @@ const READY_AGE_MAX: Duration = Duration::from_secs(120);
 // === impl Daemon ===
 
 impl Daemon {
-    /// Builds a daemon for these SLOs. `spec_errors` is how many of their siblings are not served.
+    /// Builds a daemon for these SLOs. `spec_errors` is how many of their siblings are not served; `source` is
+    /// where they can be read anew.
     ///
     /// # Errors
     /// When the data directory or the listening address cannot be had.
-    pub async fn build(config: Config, slos: Vec<Slo>, spec_errors: usize) -> anyhow::Result<Self> {
+    pub async fn build(
+        config: Config,
+        slos: Vec<Slo>,
+        spec_errors: usize,
+        source: Option<Source>,
+    ) -> anyhow::Result<Self> {
         let data = DataDirectory::open(&config.storage_path)?;
         let telemetry = Telemetry::new();
-        telemetry.specs.slos.set(slos.len() as i64);
-        telemetry.specs.errors.set(spec_errors as i64);
         let clock = SystemClock::default();
+        telemetry.specs.note_load(slos.len(), spec_errors, clock.now().seconds());
+        let reloader = source.map(|source| Reloader::new(source, &config));
         let resolution = config.engine.resolution();
         let open = Arc::new(OpenSlots::new(resolution));
         let plan = Arc::new(Plan::new(slos, resolution));
@@ -113,6 +124,7 @@ impl Daemon {
             evaluated_ms: AtomicU64::new(0),
             last_request: Latest::default(),
             log: RefusalLog::default(),
+            reloader,
         });
         let listen_address = config.web.listen_address;
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
@@ -168,6 +180,15 @@ impl Shared {
         &self.clock
     }
 
+    /// Reads the specs anew and puts them in force. Returns how many SLOs there are.
+    ///
+    /// # Errors
+    /// When there is an error in them, with every reason: then those before stay in force.
+    pub fn reload(&self) -> Result<usize, String> {
+        let reloader = self.reloader.as_ref().ok_or("there is no configuration file to read anew")?;
+        reloader.reload(&self.ingest, &self.telemetry.specs, || self.clock.now())
+    }
+
     fn tick(&self, engine: &mut Engine) {
         let start = self.clock.elapsed();
         let report = engine.tick(self.clock.now(), &self.last_request);
@@ -208,6 +229,10 @@ impl web::Service for Shared {
         let text = exposition::render(&report, &self.telemetry.gather())
             .map_err(|error| format!("cannot encode metrics: {error}"))?;
         Ok(Page { content_type: exposition::CONTENT_TYPE, text })
+    }
+
+    fn reload(&self) -> Result<usize, String> {
+        Self::reload(self)
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -10,10 +10,14 @@
 
 mod judged;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
-    matching::{Instances, Presences},
+    matching::{Instance, Instances, Presences},
     report::{Report, Roster, Shape},
     telemetry::EvaluationMetrics,
     time::{Latest, Timestamp},
@@ -107,9 +111,10 @@ impl Engine {
             self.set_back(at, now, last_request);
         }
         self.windows.close(at);
-        self.meet_new_instances();
+        let replaced = self.take_changes();
         self.windows.count();
         self.forget_closed_instances();
+        self.replace_instances(replaced);
         let at = self.windows.now();
         let heard = last_request.get().unwrap_or(self.started);
         let report = self.judge_all(Moment {
@@ -176,14 +181,41 @@ impl Engine {
 
     // --- instances come and go ---
 
-    fn meet_new_instances(&mut self) {
-        let Some((opened, presences)) = self.instances.take_opened() else { return };
-        self.presences = presences;
-        for instance in opened {
+    /// Meets new instances, and closes those whose SLO is not in force any more. Returns those that take the place
+    /// of others, which is for after the count: then all windows are at the same time.
+    fn take_changes(&mut self) -> Vec<Arc<Instance>> {
+        let Some(changes) = self.instances.take_changes() else { return Vec::new() };
+        self.presences = changes.presences;
+        for instance in changes.opened {
             self.windows.insert(instance.sli, &instance.layout);
             let shape = self.share(Shape::new(&instance.slo, &instance.layout, instance.role));
             self.judged.push(Judged::new(instance, shape));
         }
+        let removed: HashSet<SliId> = changes.removed.iter().copied().collect();
+        self.judged.retain(|judged| !removed.contains(&judged.sli));
+        self.closed.extend(changes.removed);
+        self.line_up();
+        changes.replaced
+    }
+
+    fn replace_instances(&mut self, replaced: Vec<Arc<Instance>>) {
+        if replaced.is_empty() {
+            return;
+        }
+        // Of several that replaced each other the last one counts.
+        let mut replaced: HashMap<SliId, Arc<Instance>> =
+            replaced.into_iter().map(|instance| (instance.sli, instance)).collect();
+        for number in 0..self.judged.len() {
+            let Some(instance) = replaced.remove(&self.judged[number].sli) else { continue };
+            self.windows.relayout(instance.sli, &instance.layout);
+            let shape = self.share(Shape::new(&instance.slo, &instance.layout, instance.role));
+            self.judged[number].succeed(instance, shape);
+        }
+        self.shapes.retain(|shape| Arc::strong_count(shape) > 1);
+        self.line_up();
+    }
+
+    fn line_up(&mut self) {
         // Stable: groups of one SLO stay in the order of their appearance.
         self.judged.sort_by_key(|judged| judged.instance.slo_index);
         self.take_roster();
@@ -220,9 +252,9 @@ impl Engine {
     }
 
     fn forget_closed_instances(&mut self) {
-        for sli in self.closed.drain(..) {
-            self.windows.remove(sli);
-            self.instances.release(sli);
+        if !self.closed.is_empty() {
+            self.windows.remove(&self.closed);
+            self.closed.drain(..).for_each(|sli| self.instances.release(sli));
         }
     }
 

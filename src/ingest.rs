@@ -32,7 +32,7 @@ use prometheus::{IntCounter, IntGauge};
 
 use ha::{Elections, Verdict};
 use outcome::{OUTCOMES, Outcome, Tally};
-use routes::RouteBook;
+use routes::{RouteBook, RouteSuccession};
 use series::Moment;
 use strangers::Strangers;
 use table::{Known, SeriesTable};
@@ -40,7 +40,7 @@ use table::{Known, SeriesTable};
 use crate::{
     histogram::HistogramError,
     labels::LabelsError,
-    matching::Instances,
+    matching::{Instances, Plan},
     prompb::{self, Request, SeriesView, Version},
     telemetry::{IngestMetrics, Telemetry},
     time::Timestamp,
@@ -281,6 +281,19 @@ impl Ingest {
         self.active.sub(live as i64);
         self.routes.forget_unused();
         self.elections.sweep(now);
+    }
+
+    /// Puts another plan in force, between two requests: what those before counted goes on in the SLOs that keep
+    /// their history, and those after count for the SLOs of this plan. Takes some 50 ns for each series followed
+    /// and 10 for each other known, during which requests wait.
+    pub fn install(&self, plan: Plan) {
+        let mut live = 0;
+        drop(self.table.change(|table| {
+            let succession = self.instances.install(plan);
+            self.routes.succeed(&succession);
+            live = table.succeed(&mut RouteSuccession::new(&succession));
+        }));
+        self.active.sub(live as i64);
     }
 
     /// Publishes how much is held at present.

@@ -5,7 +5,11 @@
 //! histogram's bucket (label `le`) is a number, whose spelling depends on who scraped it. Prometheus 3
 //! makes `1.0` of `1`, other senders do not, so bounds are compared as numbers.
 
+mod pattern;
+
 use std::{fmt, sync::Arc};
+
+use pattern::compile;
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";
@@ -57,7 +61,7 @@ pub struct Matcher {
     name: String,
     op: MatchOp,
     value: String,
-    regex: Option<regex::Regex>,
+    regex: Option<Arc<regex::Regex>>,
     /// What `value` stands for, if it is a bucket's bound.
     bound: Option<f64>,
 }
@@ -220,7 +224,7 @@ impl Matcher {
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, RegexError> {
         let (regex, bound) = match op {
             MatchOp::Equal | MatchOp::NotEqual => (None, bucket_bound(name, value)),
-            MatchOp::Regex | MatchOp::NotRegex => (Some(compile_anchored(value)?), None),
+            MatchOp::Regex | MatchOp::NotRegex => (Some(compile(value)?), None),
         };
         Ok(Self { name: name.to_owned(), op, value: value.to_owned(), regex, bound })
     }
@@ -331,11 +335,6 @@ fn shortest(bound: f64) -> String {
         }
         _ => bound.to_string(),
     }
-}
-
-fn compile_anchored(pattern: &str) -> Result<regex::Regex, RegexError> {
-    regex::Regex::new(&format!("^(?s:{pattern})$"))
-        .map_err(|error| RegexError { pattern: pattern.to_owned(), reason: error.to_string() })
 }
 
 // The compiled form follows from the rest.

@@ -4,6 +4,9 @@
 //! [`Instances`] of its SLOs appear as series of new groups do; an ungrouped SLO has one from the start, and
 //! a grouped one has its roll-up.
 //!
+//! When another plan is put in force, an SLO that goes on with its history keeps its instances: their numbers,
+//! where their events are, and their presences.
+//!
 //! This module does not know samples or time; an instance merely holds what ingest leaves there.
 
 mod index;
@@ -11,6 +14,6 @@ mod instances;
 mod plan;
 mod presence;
 
-pub use instances::{Instance, Instances, Role};
+pub use instances::{Changes, Instance, Instances, Role, Succession};
 pub use plan::{Match, Plan, TermId, Worth};
 pub use presence::{Presence, Presences};

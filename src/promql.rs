@@ -10,7 +10,7 @@ use std::time::Duration;
 use promql_parser::{
     label,
     parser::{
-        self, Expr, Offset, VectorSelector,
+        Expr, Offset, VectorSelector,
         token::{T_AT, T_OFFSET, TokenId},
     },
 };
@@ -21,6 +21,7 @@ mod compile;
 mod histograms;
 mod instant;
 mod linear;
+mod parse;
 mod reasons;
 mod steps;
 mod tokens;
@@ -246,7 +247,7 @@ impl<'t> Parsed<'t> {
         // MetricsQL's function is none of PromQL's. An aggregation with a parameter reads alike.
         let promql = text.replace(SHARE, SHARE_AS_PROMQL);
         let tokens = Tokens::lex(&promql)?;
-        let root = parser::parse(&promql).map_err(|message| tokens.syntax_error(&message))?;
+        let root = parse::parse(&promql, &tokens).map_err(|message| tokens.syntax_error(&message))?;
         Ok(Self { text, root })
     }
 

@@ -381,6 +381,14 @@ impl Slo {
         windows.dedup();
         windows
     }
+
+    /// Whether what has been counted for it counts for the other, too: the same SLO, asked the same, in the
+    /// same kind of events. What it promises, how it alerts and how it is labelled may differ.
+    pub fn has_history_of(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.indicator == other.indicator
+            && self.objective.budgeting == other.objective.budgeting
+    }
 }
 
 impl fmt::Display for SloId {
@@ -613,6 +621,11 @@ impl Target {
 // === impl BurnRateAlert ===
 
 impl BurnRateAlert {
+    /// Whether both are the same tier of an SLO's alerts, whatever else they say.
+    pub fn is_tier_of(&self, other: &Self) -> bool {
+        (&self.severity, self.short, self.long) == (&other.severity, other.short, other.long)
+    }
+
     /// Whether the factor asks for more than every event being bad, so that it can never fire.
     pub fn can_never_fire(&self, target: Target) -> bool {
         self.factor * target.budget_ratio() >= 1.0

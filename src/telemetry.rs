@@ -95,9 +95,10 @@ pub struct EvaluationMetrics {
 #[derive(Clone, Debug)]
 pub struct SpecMetrics {
     /// SLOs in force.
-    pub slos: IntGauge,
-    /// Errors in spec files: each is an SLO or file that is not served.
-    pub errors: IntGauge,
+    slos: IntGauge,
+    errors: IntGauge,
+    reload_successful: IntGauge,
+    reload_success_time: Gauge,
 }
 
 /// A distribution of durations, published as a summary since start.
@@ -321,9 +322,34 @@ impl SpecMetrics {
             errors: int_gauge(
                 registry,
                 "slod_spec_errors",
-                "Errors in spec files when they were last read; what has one is not served.",
+                "Errors in the spec files in force; what has one is not served.",
+            ),
+            reload_successful: int_gauge(
+                registry,
+                "slod_config_last_reload_successful",
+                "Whether the specs were without errors when they were last read.",
+            ),
+            reload_success_time: gauge(
+                registry,
+                "slod_config_last_reload_success_timestamp_seconds",
+                "When the specs were last read without errors.",
             ),
         }
+    }
+
+    /// Notes that specs came into force.
+    pub fn note_load(&self, slos: usize, errors: usize, now_seconds: f64) {
+        self.slos.set(slos as i64);
+        self.errors.set(errors as i64);
+        self.reload_successful.set(i64::from(errors == 0));
+        if errors == 0 {
+            self.reload_success_time.set(now_seconds);
+        }
+    }
+
+    /// Notes that specs had errors, and those before stay in force.
+    pub fn note_reload_failure(&self) {
+        self.reload_successful.set(0);
     }
 }
 

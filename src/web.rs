@@ -38,6 +38,12 @@ pub trait Service: Debug + Send + Sync + 'static {
     /// When it cannot be encoded, with the reason.
     fn metrics(&self) -> Result<Page, String>;
 
+    /// Reads the specs anew and puts them in force. Returns how many SLOs there are. Takes its time.
+    ///
+    /// # Errors
+    /// Why those before stay in force.
+    fn reload(&self) -> Result<usize, String>;
+
     /// Whether evaluations run; else why not yet.
     ///
     /// # Errors
@@ -71,6 +77,9 @@ pub struct Config {
     /// The most bytes of bodies being received at once. Further requests are answered 503. Bytes and not
     /// requests, so that slow senders of small bodies shut nobody out.
     pub concurrent_bytes_max: usize,
+    /// Whether `/-/reload` does anything. Off unless asked for, as in Prometheus: whoever reaches the address may
+    /// call it.
+    pub enable_lifecycle: bool,
 }
 
 // === impl Config ===
@@ -87,6 +96,7 @@ impl Default for Config {
             connections_max: 512,
             // Thousands of usual bodies (50 KB), a few of the largest.
             concurrent_bytes_max: 256 << 20,
+            enable_lifecycle: false,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use tokio::{
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 use tracing::level_filters::LevelFilter;
@@ -21,19 +21,26 @@ use super::{
 };
 use crate::{
     config::{self, Config, Flags, specs},
-    daemon::{Daemon, SystemClock},
+    daemon::{Daemon, Shared, Source, SystemClock},
     engine, ingest, spec,
 };
 
 pub(super) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     start_log(args.log.log_level);
-    let flags = Flags { listen_address: args.listen_address, storage_path: args.storage_path };
+    let flags = Flags {
+        listen_address: args.listen_address,
+        storage_path: args.storage_path,
+        enable_lifecycle: args.enable_lifecycle,
+    };
     let config = config::load(Some(&args.config_file), &flags)?;
     let specs = specs::load(&config.specs);
     let errors = report_diagnostics(&specs);
+    let source = Source { config_file: args.config_file, flags };
     runtime()?.block_on(async {
-        let stop = stop_signal()?;
-        Daemon::build(config, specs.slos, errors).await?.run(stop).await
+        let (stop, hangup) = (stop_signal()?, signal(SignalKind::hangup())?);
+        let daemon = Daemon::build(config, specs.slos, errors, Some(source)).await?;
+        tokio::spawn(reload_at(hangup, daemon.shared()));
+        daemon.run(stop).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -45,6 +52,7 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let flags = Flags {
         listen_address: Some(args.listen_address.clone()),
         storage_path: Some(data.path().to_owned()),
+        ..Flags::default()
     };
     let config = config::load(None, &flags)?;
     // The demonstration has one sender, which delivers an hour of history first, all series together.
@@ -55,7 +63,7 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let errors = report_diagnostics(&specs);
     runtime()?.block_on(async {
         let stop = stop_signal()?;
-        let daemon = Daemon::build(config, specs.slos, errors).await?;
+        let daemon = Daemon::build(config, specs.slos, errors, None).await?;
         let view = view_of(&daemon)?;
         let running = tokio::spawn(daemon.run(stop.clone()));
         demo::run(view, stop).await?;
@@ -105,6 +113,15 @@ fn report_diagnostics(specs: &spec::Specs) -> usize {
 
 fn runtime() -> anyhow::Result<Runtime> {
     Runtime::new().context("cannot start the asynchronous runtime")
+}
+
+/// Reads the specs anew at every SIGHUP.
+async fn reload_at(mut hangup: Signal, shared: Arc<Shared>) {
+    while hangup.recv().await.is_some() {
+        let shared = Arc::clone(&shared);
+        // Whether it worked is in the log and the metrics.
+        let _ = tokio::task::spawn_blocking(move || shared.reload()).await;
+    }
 }
 
 /// Turns true at SIGTERM or SIGINT.

@@ -93,6 +93,19 @@ impl Judged {
         }
     }
 
+    /// Goes on as the instance that takes its place, with the states of the alerts that both have.
+    pub(super) fn succeed(&mut self, instance: Arc<Instance>, shape: Arc<Shape>) {
+        let mut next = Self::new(instance, shape);
+        let before = &self.instance.slo.alerts;
+        for (state, alert) in next.memory.alerts.iter_mut().zip(&next.instance.slo.alerts) {
+            let known = before.iter().position(|known| known.is_tier_of(alert));
+            *state = known.and_then(|known| self.memory.alerts.get(known)).copied().unwrap_or_default();
+        }
+        next.is_quiet = next.memory.alerts.iter().all(|state| *state == AlertState::Inactive);
+        (next.published, next.is_idle) = (self.published, self.is_idle);
+        *self = next;
+    }
+
     /// Writes its columns, and moves its alerts. Returns whether its counts contradict each other.
     pub(super) fn judge(
         &mut self,

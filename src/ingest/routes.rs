@@ -4,6 +4,7 @@
 //! them so. And the scrapes of a target tell whether a new series of it was born since the last one.
 
 use std::{
+    collections::hash_map::Entry,
     mem,
     sync::{
         Arc,
@@ -20,7 +21,7 @@ use super::Config;
 use crate::{
     histogram::Distribution,
     labels::{LabelSet, Labels, LabelsRef},
-    matching::{Instance, Instances, Match, Role, TermId, Worth},
+    matching::{Instance, Instances, Match, Plan, Role, Succession, TermId, Worth},
     time::Timestamp,
     window::{Batch, Counts},
 };
@@ -66,6 +67,16 @@ pub(super) struct Refused {
     scraped: Labels,
     /// How many groups had been closed when room was last asked for.
     asked_at: u64,
+    /// Of the plan that the matches are of.
+    generation: u64,
+}
+
+/// The routes of series once another plan is in force. Series that share theirs go on sharing them.
+#[derive(Debug)]
+pub(super) struct RouteSuccession<'a> {
+    succession: &'a Succession,
+    /// By the address of the routes before, which lives as long as they do.
+    known: HashMap<usize, (Arc<Routes>, Option<Arc<Routes>>)>,
 }
 
 /// A sample on its way in.
@@ -163,12 +174,18 @@ impl Routes {
         }
     }
 
-    /// A moment at which the series is known not to have existed: every SLO it counts for had followed its
+    /// A moment at which the series is known not to have existed: an SLO it counts for had followed its
     /// target for a while, and saw it scraped shortly before without this series.
     pub(super) fn born_after(&self, at: Timestamp, warm_up: Duration) -> Option<Timestamp> {
-        let mut scrapes = self.routes.iter().map(|route| route.target.as_ref()?.scraped_before(at, warm_up));
-        let first = scrapes.next()??;
-        scrapes.try_fold(first, |latest, scrape| Some(latest.max(scrape?)))
+        let targets = self.routes.iter().filter_map(|route| route.target.as_ref());
+        targets.filter_map(|target| target.scraped_before(at, warm_up)).max()
+    }
+
+    /// The routes that do not lead where others do.
+    pub(super) fn beside<'r>(&'r self, others: &Self) -> impl Iterator<Item = &'r Route> {
+        let is_other =
+            |route: &&Route| others.routes.iter().all(|other| other.instance.sli != route.instance.sli);
+        self.routes.iter().filter(is_other)
     }
 
     /// Takes back what is known of the targets: their scrapes held series that nobody took note of.
@@ -200,8 +217,19 @@ impl Route {
         self.worth.histogram_events(growth)
     }
 
+    /// Whether its SLO had seen the target scraped shortly before: then it has counted the other series of the
+    /// target since.
+    pub(super) fn saw_scrape_before(&self, at: Timestamp) -> bool {
+        self.target.as_ref().is_some_and(|target| target.scraped_before(at, Duration::ZERO).is_some())
+    }
+
+    /// Notes a series that was alive before it counted here.
+    pub(super) fn note_live_series(&self) {
+        self.instance.note_live_series(1);
+    }
+
     #[inline]
-    fn count(&self, batch: &mut Batch<'_>, arrival: Arrival, from: Timestamp, events: Counts) {
+    pub(super) fn count(&self, batch: &mut Batch<'_>, arrival: Arrival, from: Timestamp, events: Counts) {
         let (sli, at) = (self.instance.sli, arrival.at);
         if arrival.is_late {
             self.instance.note_late_arrival(arrival.now);
@@ -225,12 +253,13 @@ impl RouteBook {
     /// their SLO has too many. `None` if its shares cancel out.
     pub(super) fn routes_of(
         &self,
+        plan: &Plan,
         terms: &[TermId],
         labels: LabelsRef<'_>,
         instances: &Instances,
         last: &mut LastRoutes,
     ) -> Option<(Arc<Routes>, Option<Refused>)> {
-        write_key(terms, labels, instances, &mut last.next_key);
+        write_key(plan, terms, labels, &mut last.next_key);
         if last.key != last.next_key {
             mem::swap(&mut last.key, &mut last.next_key);
             last.routes = self.known.lock().get(&*last.key).cloned();
@@ -238,11 +267,11 @@ impl RouteBook {
         if let Some(routes) = &last.routes {
             return Some((Arc::clone(routes), None));
         }
-        let asked_at = instances.closed();
+        let (asked_at, generation) = (instances.closed(), plan.generation());
         let scraped = labels.keep(&TARGET_LABELS.map(str::to_owned));
         let (mut routes, mut matches) = (SmallVec::new(), Vec::new());
-        for found in instances.plan().matches(terms, labels) {
-            let open = instances.of_group(found.slo, &found.group);
+        for found in plan.matches(terms, labels) {
+            let open = instances.of_group(generation, found.slo, &found.group);
             let is_refused = matches!(open.as_slice(), [only] if only.role == Role::RollUp);
             let worth = Arc::new(found.worth.clone());
             routes.extend(open.into_iter().map(|instance| self.route(instance, &worth, found.slo, &scraped)));
@@ -257,7 +286,7 @@ impl RouteBook {
             last.routes = Some(Arc::clone(&routes));
             return Some((routes, None));
         }
-        Some((routes, Some(Refused { matches, scraped, asked_at })))
+        Some((routes, Some(Refused { matches, scraped, asked_at, generation })))
     }
 
     /// The routes of a series with those of groups that had refused it, and now have room. `None` if there
@@ -274,13 +303,23 @@ impl RouteBook {
             return None;
         }
         let mut all = routes.routes.clone();
+        let generation = refused.generation;
         refused.matches.retain(|Match { slo, worth, group }| {
-            let Some(instance) = instances.group(*slo, group) else { return true };
+            let Some(instance) = instances.group(generation, *slo, group) else { return true };
             instance.note_live_series(i64::from(is_live));
             all.push(self.route(instance, &Arc::new(worth.clone()), *slo, &refused.scraped));
             false
         });
         (all.len() > routes.routes.len()).then(|| Arc::new(Routes::new(all)))
+    }
+
+    /// Follows a plan to the next: series that are met from now on find routes of that.
+    pub(super) fn succeed(&self, succession: &Succession) {
+        self.known.lock().clear();
+        let mut targets = self.targets.lock();
+        let known = mem::take(&mut *targets).into_iter();
+        let place = |(slo, scraped): (usize, Labels)| succession.places[slo].map(|place| (place, scraped));
+        *targets = known.filter_map(|(key, target)| Some((place(key)?, target))).collect();
     }
 
     /// Forgets routes and targets that no series uses any more.
@@ -304,9 +343,10 @@ impl RouteBook {
 }
 
 /// Series with the same key have the same routes: the same terms select them, and they agree in the
-/// labels that make their groups and their target.
-fn write_key(terms: &[TermId], labels: LabelsRef<'_>, instances: &Instances, key: &mut Vec<u8>) {
+/// labels that make their groups and their target. Of one plan, since terms are.
+fn write_key(plan: &Plan, terms: &[TermId], labels: LabelsRef<'_>, key: &mut Vec<u8>) {
     key.clear();
+    key.extend_from_slice(&plan.generation().to_le_bytes());
     let push_value = |key: &mut Vec<u8>, name: &str| {
         key.extend_from_slice(labels.get(name).as_bytes());
         key.push(SEPARATOR);
@@ -314,7 +354,7 @@ fn write_key(terms: &[TermId], labels: LabelsRef<'_>, instances: &Instances, key
     TARGET_LABELS.iter().for_each(|name| push_value(key, name));
     for term in terms {
         key.extend_from_slice(&term.0.to_le_bytes());
-        instances.plan().write_key(*term, labels, key);
+        plan.write_key(*term, labels, key);
     }
 }
 
@@ -324,6 +364,41 @@ impl Refused {
     /// How many groups the series is not in.
     pub(super) fn groups(&self) -> usize {
         self.matches.len()
+    }
+
+    /// The same in the next plan; `None` if nothing is left of it.
+    pub(super) fn succeed(self, succession: &Succession) -> Option<Self> {
+        let place = |found: Match| Some(Match { slo: succession.places[found.slo]?, ..found });
+        let matches: Vec<Match> = self.matches.into_iter().filter_map(place).collect();
+        (!matches.is_empty()).then_some(Self { matches, generation: succession.generation, ..self })
+    }
+}
+
+// === impl RouteSuccession ===
+
+impl<'a> RouteSuccession<'a> {
+    pub(super) fn new(succession: &'a Succession) -> Self {
+        Self { succession, known: HashMap::default() }
+    }
+
+    pub(super) fn succession(&self) -> &'a Succession {
+        self.succession
+    }
+
+    /// What is left of routes; `None` if nothing is.
+    pub(super) fn of(&mut self, routes: &Arc<Routes>) -> Option<Arc<Routes>> {
+        match self.known.entry(Arc::as_ptr(routes) as usize) {
+            Entry::Occupied(known) => known.get().1.clone(),
+            Entry::Vacant(vacant) => {
+                let next = |route: &Route| {
+                    let instance = Arc::clone(self.succession.instances.get(&route.instance.sli)?);
+                    Some(Route { instance, ..route.clone() })
+                };
+                let left: SmallVec<[Route; 2]> = routes.routes.iter().filter_map(next).collect();
+                let left = (!left.is_empty()).then(|| Arc::new(Routes::new(left)));
+                vacant.insert((Arc::clone(routes), left)).1.clone()
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Ingest,
     outcome::Outcome,
-    routes::{Arrival, Refused, Routes},
+    routes::{Arrival, Refused, Route, RouteSuccession, Routes},
 };
 use crate::{
     counter::{Counter, Growth, Observation, Reading},
@@ -33,6 +33,8 @@ struct Extra {
     /// As those see it that read a gauge, if others read a counter.
     gauge: Counter,
     refused: Option<Refused>,
+    /// Its routes from the next sample on, which more SLOs count that were not in force at the last one.
+    joining: Option<Arc<Routes>>,
 }
 
 /// When a request arrived, and from whom.
@@ -54,7 +56,32 @@ impl Series {
 
     /// Whether any SLO counts its native histograms.
     pub(super) fn is_of_histogram(&self) -> bool {
-        self.routes.is_of_histogram()
+        let joins = |extra: &Extra| extra.joining.as_ref().is_some_and(|joining| joining.is_of_histogram());
+        self.routes.is_of_histogram() || self.extra.as_deref().is_some_and(joins)
+    }
+
+    /// Follows a plan to the next. False if nothing is left that counts it.
+    pub(super) fn succeed(&mut self, routes: &mut RouteSuccession<'_>) -> bool {
+        if let Some(extra) = &mut self.extra {
+            extra.joining = extra.joining.take().and_then(|joining| routes.of(&joining));
+            extra.refused = extra.refused.take().and_then(|refused| refused.succeed(routes.succession()));
+        }
+        let Some(next) = routes.of(&self.routes) else { return false };
+        self.routes = next;
+        true
+    }
+
+    /// Gives it the routes that it has in the plan in force, what it has in that already among them.
+    pub(super) fn reroute(&mut self, routes: Arc<Routes>, refused: Option<Refused>) {
+        let joins = routes.beside(&self.routes).next().is_some();
+        if joins || refused.is_some() || self.extra.is_some() {
+            let extra = self.extra.get_or_insert_default();
+            extra.refused = refused;
+            extra.joining = joins.then(|| Arc::clone(&routes));
+        }
+        if !joins {
+            self.routes = routes;
+        }
     }
 
     /// Takes a sample, and counts what it adds. Both happen while the caller has the series for itself: a
@@ -70,15 +97,20 @@ impl Series {
         let (config, at) = (&ingest.config, Timestamp(sample.timestamp_ms));
         let is_handover = self.note_arrival(ingest, moment);
         let was_live = self.is_live();
+        let start = (sample.start_ms != 0).then_some(Timestamp(sample.start_ms));
+        let reading = Reading { at, value: sample.value, start, is_handover, max_gap: config.max_gap };
         let observation = if self.routes.is_counter() {
-            let start = (sample.start_ms != 0).then_some(Timestamp(sample.start_ms));
-            let reading = Reading { at, value: sample.value, start, is_handover, max_gap: config.max_gap };
             self.counter.observe(reading, || self.routes.born_after(at, config.warm_up))
         } else {
             self.counter.observe_gauge(at, sample.value)
         };
         let arrival = Arrival::new(at, moment.now, config);
         match observation {
+            Observation::Increment { from, value, kind: Growth::Born } => {
+                self.routes.count(batch, arrival, from, |route| {
+                    if route.saw_scrape_before(at) { route.growth_events(value) } else { Counts::ZERO }
+                });
+            }
             Observation::Increment { from, value, .. } => {
                 self.routes.count(batch, arrival, from, |route| route.growth_events(value));
             }
@@ -91,9 +123,12 @@ impl Series {
         if self.routes.is_mixed() {
             self.observe_as_gauge(batch, arrival, at, sample.value);
         }
-        self.note_liveness(ingest, was_live);
         let is_behind = matches!(observation, Observation::Increment { kind: Growth::Skew, .. });
         let counts = !matches!(observation, Observation::Rejected(_) | Observation::Stale);
+        if counts && self.extra.is_some() {
+            self.join(batch, arrival, reading, was_live);
+        }
+        self.note_liveness(ingest, was_live);
         self.note_handover(moment, is_handover && counts && !is_behind);
         observation
     }
@@ -120,6 +155,7 @@ impl Series {
         let is_handover = self.note_arrival(ingest, moment);
         let was_live = self.is_live();
         let reading = HistogramReading { histogram, is_handover, max_gap: config.max_gap };
+        let first = self.is_joining().then(|| reading.clone());
         let routes = &self.routes;
         let observation = self
             .extra
@@ -128,6 +164,11 @@ impl Series {
             .observe(reading, || routes.born_after(at, config.warm_up));
         let arrival = Arrival::new(at, moment.now, config);
         match &observation {
+            HistogramObservation::Increment { from, growth, kind: Growth::Born } => {
+                self.routes.count(batch, arrival, *from, |route| {
+                    if route.saw_scrape_before(at) { route.histogram_events(growth) } else { Counts::ZERO }
+                });
+            }
             HistogramObservation::Increment { from, growth, .. } => {
                 self.routes.count(batch, arrival, *from, |route| route.histogram_events(growth));
             }
@@ -135,11 +176,67 @@ impl Series {
             HistogramObservation::Stale | HistogramObservation::Gauge | HistogramObservation::Rejected(_) => {
             }
         }
-        self.note_liveness(ingest, was_live);
         let is_behind = matches!(observation, HistogramObservation::Increment { kind: Growth::Skew, .. });
         let counts = !matches!(observation, HistogramObservation::Rejected(_) | HistogramObservation::Stale);
+        if let Some(first) = first.filter(|_| counts) {
+            self.join_histogram(batch, arrival, at, first, was_live);
+        }
+        self.note_liveness(ingest, was_live);
         self.note_handover(moment, is_handover && counts && !is_behind);
         (&observation).into()
+    }
+
+    fn is_joining(&self) -> bool {
+        self.extra.as_deref().is_some_and(|extra| extra.joining.is_some())
+    }
+
+    /// Lets in SLOs that have come into force since the last sample. For them the series begins with this one, like
+    /// those that nobody had followed: errors that count from one moment on and all events that do from another
+    /// would look like an outage.
+    #[cold]
+    fn join(&mut self, batch: &mut Batch<'_>, arrival: Arrival, reading: Reading, was_live: bool) {
+        let (from, growth) = match Counter::default().observe(reading, || None) {
+            Observation::Increment { from, value, .. } => (from, value),
+            _ => (reading.at, 0.0),
+        };
+        self.join_with(batch, arrival, was_live, |route| match route.growth_events(growth) {
+            Counts::ZERO => (reading.at, route.sample_events(reading.value)),
+            events => (from, events),
+        });
+    }
+
+    #[cold]
+    fn join_histogram(
+        &mut self,
+        batch: &mut Batch<'_>,
+        arrival: Arrival,
+        at: Timestamp,
+        first: HistogramReading,
+        was_live: bool,
+    ) {
+        let observation = HistogramCounter::default().observe(first, || None);
+        self.join_with(batch, arrival, was_live, |route| match &observation {
+            HistogramObservation::Increment { from, growth, .. } => (*from, route.histogram_events(growth)),
+            _ => (at, Counts::ZERO),
+        });
+    }
+
+    fn join_with(
+        &mut self,
+        batch: &mut Batch<'_>,
+        arrival: Arrival,
+        was_live: bool,
+        first: impl Fn(&Route) -> (Timestamp, Counts),
+    ) {
+        let Some(all) = self.extra.as_mut().and_then(|extra| extra.joining.take()) else { return };
+        for route in all.beside(&self.routes) {
+            let (from, events) = first(route);
+            route.count(batch, arrival, from, events);
+            if was_live {
+                route.note_live_series();
+            }
+        }
+        self.routes = all;
     }
 
     /// Whether nothing of it has arrived since `oldest`.

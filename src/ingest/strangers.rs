@@ -7,13 +7,12 @@ use foldhash::{HashSet, HashSetExt};
 use super::{
     BLOCKS_PER_SERIES, Ingest, Pair, Refusal, Tally, WriteError,
     routes::{LastRoutes, Refused, Routes},
-    series::Series,
     show,
     table::{Held, Known},
 };
 use crate::{
     labels::{LabelSet, LabelsRef, METRIC_NAME},
-    matching::TermId,
+    matching::{Plan, TermId},
     prompb::{self, RawLabel, Request, SeriesView, hash_labels},
     time::Timestamp,
 };
@@ -24,6 +23,7 @@ pub(super) struct Strangers<'a> {
     message: &'a [u8],
     request: &'a Request,
     pair: Option<&'a Pair>,
+    plan: Arc<Plan>,
     raw: Vec<RawLabel<'a>>,
     labels: Vec<(&'a str, &'a str)>,
     terms: Vec<TermId>,
@@ -61,13 +61,25 @@ const STRANGERS_USUAL_MAX: usize = 10_000;
 // === impl Ingest ===
 
 impl Ingest {
-    fn remember(&self, acquaintances: Vec<Acquaintance>, tally: &mut Tally, now: Timestamp) -> Held<'_> {
+    /// `None` if they were met for a plan that is not in force any more.
+    fn remember(
+        &self,
+        generation: u64,
+        acquaintances: Vec<Acquaintance>,
+        tally: &mut Tally,
+        now: Timestamp,
+    ) -> Option<Held<'_>> {
         // Series that are refused come with every request: they must not hold up the others.
         if acquaintances.is_empty() {
-            return self.table.hold();
+            return Some(self.table.hold());
         }
         let series_max = self.config.series_max;
-        self.table.change(|table| {
+        let mut is_in_force = true;
+        let held = self.table.change(|table| {
+            is_in_force = table.generation() == generation;
+            if !is_in_force {
+                return;
+            }
             if table.limit_blocks(series_max.saturating_mul(BLOCKS_PER_SERIES)) {
                 self.telemetry.blocks_forgotten.inc();
             }
@@ -76,18 +88,20 @@ impl Ingest {
                     table.insert_unselected(hash);
                     continue;
                 };
-                let follow = || {
-                    let groups = refused.as_ref().map_or(0, Refused::groups);
-                    self.telemetry.groups_refused.inc_by(groups as u64);
-                    Series::new(Arc::clone(&routes), refused, now)
-                };
-                if let Err(followed) = table.insert_followed(hash, canonical, series_max, follow) {
-                    // Once there is room for it, it must not seem to be new.
-                    routes.start_over();
-                    tally.first_refusal.get_or_insert(Refusal::TooManySeries(followed));
+                let groups = refused.as_ref().map_or(0, Refused::groups);
+                let followed = (Arc::clone(&routes), refused);
+                match table.insert_followed(hash, canonical, series_max, followed, now) {
+                    Ok(true) => self.telemetry.groups_refused.inc_by(groups as u64),
+                    Ok(false) => (),
+                    Err(followed) => {
+                        // Once there is room for it, it must not seem to be new.
+                        routes.start_over();
+                        tally.first_refusal.get_or_insert(Refusal::TooManySeries(followed));
+                    }
                 }
             }
-        })
+        });
+        is_in_force.then_some(held)
     }
 }
 
@@ -102,7 +116,8 @@ impl<'a> Strangers<'a> {
         pair: Option<&'a Pair>,
     ) -> Self {
         let (raw, labels, terms, block) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { ingest, message, request, pair, raw, labels, terms, last_routes: LastRoutes::default(), block }
+        let (plan, last_routes) = (ingest.instances.plan(), LastRoutes::default());
+        Self { ingest, message, request, pair, plan, raw, labels, terms, last_routes, block }
     }
 
     /// Remembers the series of a request of which nothing is known, and holds the table with them. What is
@@ -119,16 +134,18 @@ impl<'a> Strangers<'a> {
         loop {
             tally.first_refusal = None;
             let (met, acquaintances) = self.meet_unknown(known, tally)?;
-            let held = self.ingest.remember(acquaintances, tally, now);
-            held.find_all(&self.request.series, known);
-            let mut found = self.request.series.iter().zip(&*known);
-            if found.all(|(view, known)| *known != Known::Stranger || met.contains(&view.hash)) {
-                return Ok(held);
+            if let Some(held) = self.ingest.remember(self.plan.generation(), acquaintances, tally, now) {
+                held.find_all(&self.request.series, known);
+                let mut found = self.request.series.iter().zip(&*known);
+                if found.all(|(view, known)| *known != Known::Stranger || met.contains(&view.hash)) {
+                    return Ok(held);
+                }
             }
             // While the table was not held, or to make room for these, others were forgotten that had been
-            // known. Met again with all the rest, they enter together, and nobody comes in between.
-            drop(held);
+            // known, or another plan came into force. Met again with all the rest, they enter together, and
+            // nobody comes in between.
             known.fill(Known::Stranger);
+            self.plan = self.ingest.instances.plan();
         }
     }
 
@@ -160,9 +177,9 @@ impl<'a> Strangers<'a> {
             return Err(Refusal::NoMetricName(show(self.message, self.request, view)).into());
         }
         let Ingest { instances, routes, table, .. } = self.ingest;
-        instances.plan().terms(labels, &mut self.terms);
+        self.plan.terms(labels, &mut self.terms);
         let found = (!self.terms.is_empty())
-            .then(|| routes.routes_of(&self.terms, labels, instances, &mut self.last_routes))
+            .then(|| routes.routes_of(&self.plan, &self.terms, labels, instances, &mut self.last_routes))
             .flatten();
         let followed = found.map(|(routes, refused)| {
             let canonical = if is_canonical {

@@ -17,13 +17,16 @@
 //! Requests read the index together; who has new series to add, or forgets silent ones, has it alone. While
 //! a request holds the index no series changes its number.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::series::Series;
+use super::{
+    routes::{Refused, RouteSuccession, Routes},
+    series::Series,
+};
 use crate::{prompb::SeriesView, telemetry::IngestMetrics, time::Timestamp};
 
 /// All series known.
@@ -48,6 +51,8 @@ pub(super) struct Inner {
     followed: usize,
     /// Numbers of series that are free.
     free: Vec<u32>,
+    /// Of the plan that selects them.
+    generation: u64,
 }
 
 /// The series of a run of numbers. Senders repeat their order, so that a request stays within a chunk for a
@@ -57,7 +62,7 @@ pub(super) type Chunk = [Option<Series>; PER_CHUNK];
 /// What is known of a label block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
-    /// Nothing.
+    /// Nothing, or nothing that holds for the plan in force.
     Stranger,
     /// No SLO selects it.
     Unselected,
@@ -88,6 +93,8 @@ const UNSELECTED: u32 = u32::MAX;
 const FREE: u32 = u32::MAX - 1;
 // Marks a block that is not the canonical one of its series.
 const ALIAS: u32 = 1 << 31;
+// Marks a block of a series for which there may be SLOs that it was not asked for yet. Numbers are below.
+const STALE: u32 = 1 << 30;
 
 // === impl SeriesTable ===
 
@@ -101,6 +108,7 @@ impl Default for SeriesTable {
             chunks: Vec::new(),
             followed: 0,
             free: Vec::new(),
+            generation: 0,
         };
         Self { hasher: RandomState::default(), inner: RwLock::new(inner) }
     }
@@ -126,7 +134,11 @@ impl SeriesTable {
         let starts = (0..).step_by(CHUNKS_AT_ONCE);
         let mut found =
             starts.map_while(|start| self.hold().has_silent(start..start + CHUNKS_AT_ONCE, oldest));
-        if found.any(|found| found) { self.inner.write().forget_before(oldest) } else { 0 }
+        if found.any(|found| found) {
+            self.inner.write().retain_series(|series| !series.is_silent_since(oldest))
+        } else {
+            0
+        }
     }
 
     /// Publishes how much is known.
@@ -150,9 +162,10 @@ impl Inner {
             // A block that is not the canonical one comes after that.
             let guess = (next..next + 2).find(|place| self.is_at(*place, view.hash));
             let found = guess.or_else(|| self.place_of(view.hash));
-            has_strangers |= found.is_none();
             next = found.map_or(next, |place| place + 1);
-            found.map_or(Known::Stranger, |place| self.blocks[place].known())
+            let known = found.map_or(Known::Stranger, |place| self.blocks[place].known());
+            has_strangers |= known == Known::Stranger;
+            known
         }));
         has_strangers
     }
@@ -162,10 +175,6 @@ impl Inner {
         self.blocks.get(place).is_some_and(|block| block.hash() == hash)
     }
 
-    fn find(&self, hash: u64) -> Known {
-        self.place_of(hash).map_or(Known::Stranger, |place| self.blocks[place].known())
-    }
-
     fn place_of(&self, hash: u64) -> Option<usize> {
         let place = self.index[part(hash)].find(hash, |place| self.blocks[*place as usize].hash() == hash);
         place.map(|place| *place as usize)
@@ -173,6 +182,28 @@ impl Inner {
 
     fn block_count(&self) -> usize {
         self.blocks.len() - self.free_blocks.len()
+    }
+
+    /// Of the plan that selects these series.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Follows a plan to the next. Series that nobody counts any more are taken out; whether there are SLOs that
+    /// count others of them, or those of no interest so far, their labels must tell when they come again. Returns
+    /// how many of those taken out had not ended.
+    pub(super) fn succeed(&mut self, routes: &mut RouteSuccession<'_>) -> usize {
+        let (generation, has_new) = (routes.succession().generation, routes.succession().has_new);
+        self.generation = generation;
+        let live = self.retain_series(|series| series.succeed(routes));
+        if has_new {
+            self.retain_blocks(|block| block.series != UNSELECTED);
+            self.blocks
+                .iter_mut()
+                .filter(|block| block.number().is_some())
+                .for_each(|block| block.series |= STALE);
+        }
+        live
     }
 
     pub(super) fn chunk(&self, number: SeriesNumber) -> &Mutex<Chunk> {
@@ -186,7 +217,8 @@ impl Inner {
         }
     }
 
-    /// Remembers a label block of a series by its canonical one; `follow` makes the series if there is none.
+    /// Remembers a label block of a series by its canonical one; makes the series if there is none. True if these
+    /// are its routes from now on, false if it has them already.
     ///
     /// # Errors
     /// With the number of series followed, when that is `series_max`.
@@ -195,21 +227,24 @@ impl Inner {
         hash: u64,
         canonical: u64,
         series_max: usize,
-        follow: impl FnOnce() -> Series,
-    ) -> Result<(), usize> {
-        let number = match self.find(canonical) {
-            Known::Followed(number) => number,
-            Known::Unselected | Known::Stranger if self.followed >= series_max => return Err(self.followed),
-            Known::Unselected | Known::Stranger => {
-                let number = self.place(follow());
-                self.insert(canonical, number.0);
-                number
+        (routes, refused): (Arc<Routes>, Option<Refused>),
+        now: Timestamp,
+    ) -> Result<bool, usize> {
+        let known = self.place_of(canonical).map(|place| self.blocks[place]);
+        let (number, is_rerouted) = match known.and_then(|block| Some((block.number()?, block.is_stale()))) {
+            Some((number, false)) => (number, false),
+            Some((number, true)) => {
+                self.series(number).reroute(routes, refused);
+                (number, true)
             }
+            None if self.followed >= series_max => return Err(self.followed),
+            None => (self.place(Series::new(routes, refused, now)), true),
         };
+        self.insert(canonical, number.0);
         if hash != canonical {
             self.insert(hash, number.0 | ALIAS);
         }
-        Ok(())
+        Ok(is_rerouted)
     }
 
     /// Forgets label blocks that can be learned again, if there are more than `blocks_max`. True if it did.
@@ -219,6 +254,11 @@ impl Inner {
             self.retain_blocks(|block| block.series < ALIAS);
         }
         is_full
+    }
+
+    fn series(&mut self, number: SeriesNumber) -> &mut Series {
+        let series = self.chunks[number.chunk()].get_mut()[number.lane()].as_mut();
+        series.expect("BUG: a block leads to no series")
     }
 
     fn place(&mut self, series: Series) -> SeriesNumber {
@@ -264,23 +304,24 @@ impl Inner {
         (!chunks.is_empty()).then(|| chunks.iter().any(|chunk| chunk.lock().iter().flatten().any(is_silent)))
     }
 
-    fn forget_before(&mut self, oldest: Timestamp) -> usize {
-        let mut live = 0;
+    /// Takes out the other series. Returns how many of them had not ended.
+    fn retain_series(&mut self, mut keep: impl FnMut(&mut Series) -> bool) -> usize {
+        let (mut live, before) = (0, self.followed);
         for (n, chunk) in self.chunks.iter_mut().enumerate() {
             for (lane, place) in chunk.get_mut().iter_mut().enumerate() {
-                if let Some(series) = place.take_if(|series| series.is_silent_since(oldest)) {
+                if let Some(series) = place.take_if(|series| !keep(series)) {
                     live += usize::from(series.end());
                     self.free.push((n * PER_CHUNK + lane) as u32);
                     self.followed -= 1;
                 }
             }
         }
-        let chunks = std::mem::take(&mut self.chunks);
-        self.retain_blocks(|block| match block.known() {
-            Known::Followed(number) => chunks[number.chunk()].lock()[number.lane()].is_some(),
-            Known::Unselected | Known::Stranger => true,
-        });
-        self.chunks = chunks;
+        if self.followed < before {
+            let chunks = std::mem::take(&mut self.chunks);
+            let leads_on = |number: SeriesNumber| chunks[number.chunk()].lock()[number.lane()].is_some();
+            self.retain_blocks(|block| block.number().is_none_or(leads_on));
+            self.chunks = chunks;
+        }
         live
     }
 
@@ -321,8 +362,18 @@ impl Block {
         match self.series {
             FREE => Known::Stranger,
             UNSELECTED => Known::Unselected,
+            number if number & STALE != 0 => Known::Stranger,
             number => Known::Followed(SeriesNumber(number & !ALIAS)),
         }
+    }
+
+    /// The number of its series, stale or not.
+    fn number(&self) -> Option<SeriesNumber> {
+        (self.series < FREE).then_some(SeriesNumber(self.series & !(ALIAS | STALE)))
+    }
+
+    fn is_stale(&self) -> bool {
+        self.series & STALE != 0
     }
 }
 

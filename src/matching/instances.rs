@@ -56,19 +56,45 @@ pub enum Role {
 /// Every instance there is. New ones are rare, so a lock guards them; no sample takes it.
 #[derive(Debug)]
 pub struct Instances {
-    plan: Arc<Plan>,
     groups_per_slo_max: usize,
     inner: Mutex<Inner>,
     closed: AtomicU64,
 }
 
+/// What the tick has not heard of yet.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Instances there were not.
+    pub opened: Vec<Arc<Instance>>,
+    /// Instances that take the place of those with the same number, in this order.
+    pub replaced: Vec<Arc<Instance>>,
+    /// The numbers of those whose SLO is not in force any more, to be [released](Instances::release).
+    pub removed: Vec<SliId>,
+    /// The presences of all instances.
+    pub presences: Presences,
+}
+
+/// How the instances of a plan follow those of the plan before.
+#[derive(Clone, Debug, Default)]
+pub struct Succession {
+    /// The plan's number.
+    pub generation: u64,
+    /// By number: who takes the place of an instance.
+    pub instances: HashMap<SliId, Arc<Instance>>,
+    /// By the place of an SLO in the plan before.
+    pub places: Vec<Option<usize>>,
+    /// Whether some SLOs take nobody's place, so that any series may count for them.
+    pub has_new: bool,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
+    plan: Arc<Plan>,
     known: HashMap<(usize, Role, Labels), Arc<Instance>>,
     /// By SLO.
     groups: Vec<Groups>,
-    /// What the tick has not met yet.
-    opened: Vec<Arc<Instance>>,
+    /// What the tick has not heard of yet; without the presences.
+    changes: Changes,
     presences: Presences,
     /// SLI numbers given out so far, and those among them that are free again.
     numbers: usize,
@@ -94,40 +120,55 @@ impl Instances {
     /// The instances of ungrouped SLOs and the roll-ups of grouped ones; groups follow as their series
     /// appear.
     pub fn new(plan: Arc<Plan>, groups_per_slo_max: usize) -> Self {
-        let inner = Inner { groups: vec![Groups::default(); plan.slos().len()], ..Inner::default() };
-        let instances =
-            Self { plan, groups_per_slo_max, inner: Mutex::new(inner), closed: AtomicU64::new(0) };
-        for index in 0..instances.plan.slos().len() {
-            // More SLOs than there can be SLIs are seen in the number of instances published.
-            let _ = instances.of_all(index);
-        }
+        let groups = vec![Groups::default(); plan.slos().len()];
+        let inner = Inner { plan, groups, ..Inner::default() };
+        let instances = Self { groups_per_slo_max, inner: Mutex::new(inner), closed: AtomicU64::new(0) };
+        instances.open_all();
         instances
     }
 
     /// The SLOs these are instances of.
-    pub fn plan(&self) -> &Arc<Plan> {
-        &self.plan
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.inner.lock().plan)
+    }
+
+    /// Puts another plan in force. Where an SLO goes on with the history of one before, its instances keep their
+    /// numbers and presences; the instances of all others are closed. Nobody may count for any instance meanwhile,
+    /// and afterwards only for those that are in force.
+    pub fn install(&self, plan: Plan) -> Succession {
+        let succession = self.inner.lock().succeed(plan);
+        // There may be room for groups that were refused.
+        self.closed.fetch_add(1, Ordering::Relaxed);
+        self.open_all();
+        succession
+    }
+
+    fn open_all(&self) {
+        let plan = self.plan();
+        for index in 0..plan.slos().len() {
+            // More SLOs than there can be SLIs are seen in the number of instances published.
+            let _ = self.of_all(plan.generation(), index);
+        }
     }
 
     /// Where the events of a series of this group count: in the SLO, or in its group and the roll-up. In the
-    /// roll-up alone where the SLO has as many groups as it may.
-    pub fn of_group(&self, slo_index: usize, group: &Labels) -> Vec<Arc<Instance>> {
-        let all = self.of_all(slo_index);
+    /// roll-up alone where the SLO has as many groups as it may. Nowhere if the place of the SLO is that of a plan
+    /// which is not in force any more.
+    pub fn of_group(&self, generation: u64, slo_index: usize, group: &Labels) -> Vec<Arc<Instance>> {
+        let all = self.of_all(generation, slo_index);
         let is_grouped = all.as_ref().is_some_and(|all| all.role == Role::RollUp);
-        let group = is_grouped.then(|| self.group(slo_index, group)).flatten();
+        let group = is_grouped.then(|| self.group(generation, slo_index, group)).flatten();
         group.into_iter().chain(all).collect()
     }
 
     /// The instance of a group, opened if there is none yet and the SLO has room for it.
-    pub fn group(&self, slo_index: usize, group: &Labels) -> Option<Arc<Instance>> {
-        self.find_or_open(slo_index, Role::Group, group)
+    pub fn group(&self, generation: u64, slo_index: usize, group: &Labels) -> Option<Arc<Instance>> {
+        self.find_or_open(generation, slo_index, Some(group))
     }
 
     /// The instance that counts every series of the SLO.
-    fn of_all(&self, slo_index: usize) -> Option<Arc<Instance>> {
-        let is_grouped = self.plan.slo(slo_index).indicator.is_grouped();
-        let role = if is_grouped { Role::RollUp } else { Role::Whole };
-        self.find_or_open(slo_index, role, &Labels::default())
+    fn of_all(&self, generation: u64, slo_index: usize) -> Option<Arc<Instance>> {
+        self.find_or_open(generation, slo_index, None)
     }
 
     /// How many groups have been closed so far: as long as this stays, no room was made for others.
@@ -136,13 +177,14 @@ impl Instances {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// The instances opened since the last call, and the presences of all.
-    pub fn take_opened(&self) -> Option<(Vec<Arc<Instance>>, Presences)> {
+    /// What changed since the last call.
+    pub fn take_changes(&self) -> Option<Changes> {
         let inner = &mut *self.inner.lock();
-        if inner.opened.is_empty() {
+        let Changes { opened, replaced, removed, .. } = &inner.changes;
+        if opened.is_empty() && replaced.is_empty() && removed.is_empty() {
             return None;
         }
-        Some((std::mem::take(&mut inner.opened), inner.presences.clone()))
+        Some(Changes { presences: inner.presences.clone(), ..std::mem::take(&mut inner.changes) })
     }
 
     /// Closes a group to which no series belongs any more. `instance` and the registry must hold the only
@@ -155,9 +197,13 @@ impl Instances {
         if instance.role != Role::Group || Arc::strong_count(instance) > 2 {
             return false;
         }
+        let key = (instance.slo_index, instance.role, instance.group.clone());
+        // Another has taken its place, of which the tick has not heard yet.
+        if !inner.known.get(&key).is_some_and(|known| Arc::ptr_eq(known, instance)) {
+            return false;
+        }
         // Pairs with the release of the series' references: their last adds are seen from here on.
         fence(Ordering::Acquire);
-        let key = (instance.slo_index, instance.role, instance.group.clone());
         inner.groups[instance.slo_index].open -= 1;
         self.closed.fetch_add(1, Ordering::Relaxed);
         inner.known.remove(&key).is_some()
@@ -168,10 +214,25 @@ impl Instances {
         self.inner.lock().free.push(sli);
     }
 
-    /// `None` if the SLO has as many groups as it may, or all SLI numbers are given out.
-    fn find_or_open(&self, slo_index: usize, role: Role, group: &Labels) -> Option<Arc<Instance>> {
+    /// `None` if the SLO has as many groups as it may, or all SLI numbers are given out, or another plan is in
+    /// force. Without a group, the instance of all.
+    fn find_or_open(
+        &self,
+        generation: u64,
+        slo_index: usize,
+        group: Option<&Labels>,
+    ) -> Option<Arc<Instance>> {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
+        if inner.plan.generation() != generation {
+            return None;
+        }
+        let role = match group {
+            Some(_) => Role::Group,
+            None if inner.plan.slo(slo_index).indicator.is_grouped() => Role::RollUp,
+            None => Role::Whole,
+        };
+        let group = group.cloned().unwrap_or_default();
         let key = (slo_index, role, group.clone());
         if let Some(instance) = inner.known.get(&key) {
             return Some(Arc::clone(instance));
@@ -181,57 +242,67 @@ impl Instances {
         let Some(sli) = is_free.then(|| inner.next_number()).flatten() else {
             let is_news = !std::mem::replace(&mut inner.groups[slo_index].was_refused, true);
             if is_news {
+                let slo = Arc::clone(inner.plan.slo(slo_index));
                 // Not under the lock, which the tick takes: who reads the log may be slow.
                 drop(guard);
-                self.log_refusal(slo_index, group, open);
+                self.log_refusal(&slo, &group, open);
             }
             return None;
         };
         let presence = inner.presences.begin(sli);
-        let instance = Arc::new(self.new_instance(slo_index, role, group, sli, presence));
+        let instance = Arc::new(Instance::new(&inner.plan, slo_index, role, group, sli, presence));
         if role == Role::Group {
             inner.groups[slo_index].open += 1;
         }
-        inner.opened.push(Arc::clone(&instance));
+        inner.changes.opened.push(Arc::clone(&instance));
         inner.known.insert(key, Arc::clone(&instance));
         Some(instance)
     }
 
     /// Says once per SLO what `slod_slo_groups_refused_total` counts.
-    fn log_refusal(&self, slo_index: usize, group: &Labels, groups: usize) {
+    fn log_refusal(&self, slo: &Slo, group: &Labels, groups: usize) {
         tracing::warn!(
-            slo = %self.plan.slo(slo_index).id, %group, groups, limit = self.groups_per_slo_max,
+            slo = %slo.id, %group, groups, limit = self.groups_per_slo_max,
             "an SLO has as many groups as it may (limits.groups_per_slo_max), or there are too many SLIs: \
              this group and further ones count in the roll-up only"
         );
     }
-
-    fn new_instance(
-        &self,
-        slo_index: usize,
-        role: Role,
-        group: &Labels,
-        sli: SliId,
-        presence: PresenceRef,
-    ) -> Instance {
-        let slo = Arc::clone(self.plan.slo(slo_index));
-        let layout = Arc::clone(self.plan.layout(slo_index));
-        let shortest = layout.windows.first().map_or(millis(SHORTEST_WINDOW), |window| window.length_ms);
-        Instance {
-            slo_index,
-            group: group.clone(),
-            role,
-            sli,
-            spread_above_ms: shortest / SPREAD_ABOVE_PART,
-            slices_cut_steps: layout.slices_cut_steps(),
-            layout,
-            presence,
-            slo,
-        }
-    }
 }
 
+// === impl Inner ===
+
 impl Inner {
+    fn succeed(&mut self, plan: Plan) -> Succession {
+        let plan = Arc::new(plan.after(&self.plan));
+        let places = plan.successors(&self.plan);
+        let mut groups = vec![Groups::default(); plan.slos().len()];
+        for (before, place) in places.iter().enumerate() {
+            if let Some(place) = place {
+                groups[*place] = self.groups[before].clone();
+            }
+        }
+        let has_new = places.iter().flatten().count() < plan.slos().len();
+        let mut succession =
+            Succession { generation: plan.generation(), instances: HashMap::new(), places, has_new };
+        (self.plan, self.groups) = (plan, groups);
+        std::mem::take(&mut self.known).into_values().for_each(|instance| {
+            self.succeed_instance(&instance, &mut succession);
+        });
+        succession
+    }
+
+    fn succeed_instance(&mut self, before: &Instance, succession: &mut Succession) {
+        let Instance { sli, role, .. } = *before;
+        let Some(place) = succession.places[before.slo_index] else {
+            return self.changes.removed.push(sli);
+        };
+        let (group, presence) = (before.group.clone(), before.presence.clone());
+        let instance = Arc::new(Instance::new(&self.plan, place, role, group, sli, presence));
+        self.known.insert((place, role, instance.group.clone()), Arc::clone(&instance));
+        self.changes.replaced.push(Arc::clone(&instance));
+        succession.instances.insert(sli, instance);
+    }
+
     fn next_number(&mut self) -> Option<SliId> {
         if let Some(sli) = self.free.pop() {
             return Some(sli);
@@ -245,6 +316,29 @@ impl Inner {
 // === impl Instance ===
 
 impl Instance {
+    fn new(
+        plan: &Plan,
+        slo_index: usize,
+        role: Role,
+        group: Labels,
+        sli: SliId,
+        presence: PresenceRef,
+    ) -> Self {
+        let (slo, layout) = (Arc::clone(plan.slo(slo_index)), Arc::clone(plan.layout(slo_index)));
+        let shortest = layout.windows.first().map_or(millis(SHORTEST_WINDOW), |window| window.length_ms);
+        Self {
+            slo_index,
+            group,
+            role,
+            sli,
+            spread_above_ms: shortest / SPREAD_ABOVE_PART,
+            slices_cut_steps: layout.slices_cut_steps(),
+            layout,
+            presence,
+            slo,
+        }
+    }
+
     /// Notes a sample of one of its series. Returns since when none had been seen, if that was so long that
     /// something is missing, or if none was seen ever.
     pub fn note_sample(&self, at: Timestamp) -> Option<Timestamp> {

@@ -1,14 +1,14 @@
 //! The SLOs in force and the index by which a series finds them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::index::TermIndex;
 use crate::{
     histogram::Distribution,
     labels::{LabelSet, Labels, LabelsRef},
     slo::{
-        Budgeting, Counted, Grouping, HistogramMeasure, Indicator, Interval, Measure, Slo, Term, Threshold,
-        TimeWindow,
+        Budgeting, Counted, Grouping, HistogramMeasure, Indicator, Interval, Measure, Slo, SloId, Term,
+        Threshold, TimeWindow,
     },
     time::millis,
     window::{Counts, Layout, Slices},
@@ -22,6 +22,7 @@ pub struct Plan {
     index: TermIndex,
     /// Each of another shape.
     layouts: Vec<Arc<Layout>>,
+    generation: u64,
 }
 
 #[derive(Debug)]
@@ -90,6 +91,27 @@ impl Plan {
         }
         plan.index = TermIndex::new(plan.terms.iter().map(|planned| &planned.term.selector));
         plan
+    }
+
+    /// How many plans were in force before it.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The same plan as the one that follows another.
+    pub(super) fn after(self, other: &Self) -> Self {
+        Self { generation: other.generation + 1, ..self }
+    }
+
+    /// By the place of an SLO in a plan before: the place here of the SLO that goes on with its history.
+    pub(super) fn successors(&self, before: &Self) -> Vec<Option<usize>> {
+        let mut places: HashMap<&SloId, usize> =
+            self.slos().enumerate().map(|(place, slo)| (&slo.id, place)).collect();
+        let mut successor = |slo: &Arc<Slo>| {
+            let place = places.remove(&slo.id)?;
+            self.slo(place).has_history_of(slo).then_some(place)
+        };
+        before.slos().map(&mut successor).collect()
     }
 
     /// SLOs with the same windows share one layout, and so the memory and the cache lines of its clock.

@@ -12,8 +12,8 @@ use promql_parser::parser::{
     AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, MatrixSelector, VectorMatchCardinality,
     VectorSelector,
     token::{
-        T_ADD, T_AT, T_AVG, T_DIV, T_EQLC, T_GROUP_LEFT, T_GROUP_RIGHT, T_GTE, T_GTR, T_LOR, T_MUL, T_NEQ,
-        T_OFFSET, T_SUB, T_SUM,
+        T_ADD, T_AT, T_AVG, T_DIV, T_GROUP_LEFT, T_GROUP_RIGHT, T_GTE, T_GTR, T_LOR, T_MUL, T_NEQ, T_OFFSET,
+        T_SUB, T_SUM,
     },
 };
 
@@ -329,7 +329,7 @@ impl<'e> Lowering<'e> {
                 self.arithmetic(expr, binary, one, other)
             }
             T_GTR | T_GTE | T_NEQ if !returns_bool(binary) => self.guard(expr, binary),
-            T_EQLC | _ => refuse(expr, reasons::of_operator(binary)),
+            _ => refuse(expr, reasons::of_operator(binary)),
         }
     }
 

@@ -7,9 +7,9 @@ use lrpar::{Lexeme, Lexer as _};
 use promql_parser::parser::{
     self, Expr, VectorSelector,
     token::{
-        T_BOOL, T_BY, T_COLON, T_DURATION, T_EOF, T_GROUP_LEFT, T_GROUP_RIGHT, T_IGNORING, T_LEFT_BRACE,
-        T_LEFT_BRACKET, T_LEFT_PAREN, T_NUMBER, T_ON, T_RIGHT_BRACE, T_RIGHT_PAREN, T_STRING, T_SUB,
-        T_WITHOUT, TokenId,
+        T_BOOL, T_BY, T_COLON, T_DURATION, T_EOF, T_EQL_REGEX, T_GROUP_LEFT, T_GROUP_RIGHT, T_IGNORING,
+        T_LEFT_BRACE, T_LEFT_BRACKET, T_LEFT_PAREN, T_NEQ_REGEX, T_NUMBER, T_ON, T_RIGHT_BRACE,
+        T_RIGHT_PAREN, T_STRING, T_SUB, T_WITHOUT, TokenId,
     },
 };
 
@@ -80,6 +80,26 @@ impl<'t> Tokens<'t> {
             }
             None => Ok(Self { text, tokens }),
         }
+    }
+
+    /// The text with equalities in place of regular expressions, whose patterns begin with `mark`; `None` if it
+    /// has none.
+    pub(super) fn with_equalities(&self, mark: char) -> Option<String> {
+        let (mut text, mut copied) = (String::new(), 0);
+        for pair in self.tokens.windows(2) {
+            let op = match pair[0].id {
+                T_EQL_REGEX => "=",
+                T_NEQ_REGEX => "!=",
+                _ => continue,
+            };
+            // What follows is a string in quotes of one byte, or an error that the parser will find.
+            let quoted = pair[1].start..pair[1].end.min(pair[1].start + 1);
+            text.push_str(&self.text[copied..pair[0].start]);
+            text.extend([op, self.text.get(quoted)?]);
+            text.push(mark);
+            copied = pair[1].start + 1;
+        }
+        (copied > 0).then(|| text + &self.text[copied..])
     }
 
     /// The byte offset of what is refused in the tree `root`.

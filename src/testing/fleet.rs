@@ -60,7 +60,7 @@ impl Fleet {
         let config = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
         let plan = Arc::new(Plan::new((0..size).map(named).collect(), SECOND));
         let instances = Arc::new(Instances::new(plan, 1));
-        let of = |n| instances.of_group(n, &Labels::default()).remove(0);
+        let of = |n| instances.of_group(0, n, &Labels::default()).remove(0);
         let all: Vec<_> = (0..size).map(of).collect();
         all.iter().for_each(|instance| instance.note_live_series(1));
         let open = Arc::new(OpenSlots::new(SECOND));

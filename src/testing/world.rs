@@ -39,6 +39,7 @@ pub struct World {
     engine: Engine,
     telemetry: Telemetry,
     last_request: Latest,
+    resolution: Duration,
 }
 
 /// More groups than any test opens by accident.
@@ -67,7 +68,7 @@ impl World {
         let evaluation = telemetry.evaluation.clone();
         let engine = Engine::new(engine, Arc::clone(&instances), Arc::clone(&open), evaluation, now);
         let ingest = Ingest::new(ingest, Arc::clone(&instances), open, &telemetry);
-        Self { ingest, instances, engine, telemetry, last_request: Latest::default() }
+        Self { ingest, instances, engine, telemetry, last_request: Latest::default(), resolution }
     }
 
     /// The usual configuration, but evaluated without delay and with series counted as born at once.
@@ -75,6 +76,11 @@ impl World {
         let engine = engine::Config { delay: Duration::ZERO, interval, ..engine::Config::default() };
         let ingest = ingest::Config { warm_up: Duration::ZERO, ..ingest::Config::default() };
         Self::new(slos, engine, ingest, now)
+    }
+
+    /// Puts other SLOs in force.
+    pub fn install(&self, slos: Vec<Slo>) {
+        self.ingest.install(Plan::new(slos, self.resolution));
     }
 
     /// Delivers samples as one remote-write 1.0 request.

@@ -54,7 +54,11 @@ POST /api/v1/write   Prometheus remote-write 1.0 and 2.0
 GET  /metrics        SLOs and slod itself, Prometheus text format
 GET  /-/healthy      200 while the process runs
 GET  /-/ready        200 once SLOs are evaluated
+POST /-/reload       reads the specs anew (--web.enable-lifecycle)
 ";
+
+const LIFECYCLE_IS_OFF: &str = "the lifecycle API is not enabled; start slod with --web.enable-lifecycle \
+                                (web.enable_lifecycle), or send it SIGHUP\n";
 
 // === impl Responder ===
 
@@ -70,6 +74,9 @@ impl Responder {
         match path {
             "/api/v1/write" if *method == Method::POST => self.write(request).await,
             "/api/v1/write" => not_allowed("POST"),
+            "/-/reload" if !self.config.enable_lifecycle => text(StatusCode::FORBIDDEN, LIFECYCLE_IS_OFF),
+            "/-/reload" if matches!(*method, Method::POST | Method::PUT) => self.reload().await,
+            "/-/reload" => not_allowed("POST, PUT"),
             "/" | "/metrics" | "/-/healthy" | "/-/ready" if !is_read => not_allowed("GET, HEAD"),
             "/" => text(StatusCode::OK, LANDING),
             "/metrics" => self.metrics().await,
@@ -92,6 +99,17 @@ impl Responder {
                 answer
             }
             Err(reason) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{reason}\n")),
+        }
+    }
+
+    async fn reload(&self) -> Answer {
+        let service = Arc::clone(&self.service);
+        let result = tokio::task::spawn_blocking(move || service.reload()).await;
+        match result.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(slos) => text(StatusCode::OK, format!("specs reloaded, {slos} SLOs\n")),
+            Err(reason) => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {reason}\n"))
+            }
         }
     }
 

@@ -54,6 +54,12 @@ impl Coverage {
         *self = Self { since_ms, ..Self::default() };
     }
 
+    /// Forgets what was observed before `since_ms`.
+    pub(super) fn forget_before(&mut self, since_ms: i64) {
+        // `NEVER` is later than that.
+        self.since_ms = self.since_ms.max(since_ms);
+    }
+
     /// How much of `(from, to]` was observed; `to` is not before the last hole's end.
     pub(super) fn observed_ms(&self, from_ms: i64, to_ms: i64) -> i64 {
         let start_ms = from_ms.max(self.since_ms);

@@ -260,6 +260,13 @@ impl OpenSlots {
         }
     }
 
+    /// Empties the cells of an SLI to which nobody adds any more: another may get its number.
+    pub(super) fn clear(&self, sli: SliId) {
+        for step in 0..SLOTS {
+            self.cell(sli, step).take();
+        }
+    }
+
     /// The next of what was deferred; it counts as deferred until it is [placed](Self::note_placed).
     pub(super) fn take_deferred(&self) -> Option<Vec<Deferred>> {
         self.deferred.pop()

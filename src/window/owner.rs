@@ -1,6 +1,9 @@
 //! The owner of all histories: closes open slots and places what they held.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Counts, Layout, OpenSlots, SliId,
@@ -29,6 +32,8 @@ pub struct Windows {
     closed_before_turn_ms: i64,
     /// What lies ahead of the evaluation, by its time.
     parked: BTreeMap<i64, Vec<Deferred>>,
+    /// Counts that came too late to tables that are gone.
+    too_late: u64,
     /// What is being placed; empty between advances.
     arrived: Arrived,
 }
@@ -65,6 +70,7 @@ impl Windows {
             next_final_ms: now_ms,
             closed_before_turn_ms: now_ms,
             parked: BTreeMap::new(),
+            too_late: 0,
             arrived: Arrived::default(),
         }
     }
@@ -76,11 +82,7 @@ impl Windows {
 
     /// Begins the history of an SLI. Its number is new or has been [removed](Self::remove).
     pub fn insert(&mut self, sli: SliId, layout: &Arc<Layout>) {
-        let known = self.tables.iter().position(|table| Arc::ptr_eq(&table.layout, layout));
-        let table = known.unwrap_or_else(|| {
-            self.tables.push(Table::new(Arc::clone(layout), self.now_ms));
-            self.tables.len() - 1
-        });
+        let table = self.table_of(layout);
         let row = self.tables[table].insert();
         let index = sli.0 as usize;
         if index >= self.places.len() {
@@ -91,13 +93,59 @@ impl Windows {
         self.places[index] = Some(Place { table: table as u32, row: row as u32 });
     }
 
-    /// Ends the history of an SLI to which nobody adds any more; its number may be given to another.
-    pub fn remove(&mut self, sli: SliId) {
-        let index = sli.0 as usize;
-        if let Some(place) = self.places[index].take() {
-            self.tables[place.table as usize].remove(place.row as usize);
-            self.coverages[index] = Coverage::default();
+    /// Gives an SLI other windows, with as much of its history as both layouts reach. The layouts must count
+    /// the same, events or equal slices.
+    pub fn relayout(&mut self, sli: SliId, layout: &Arc<Layout>) {
+        let Some(place) = self.places[sli.0 as usize] else { return };
+        let (table, old_row) = (self.table_of(layout), place.row as usize);
+        let row = self.tables[table].insert();
+        let Ok([old, new]) = self.tables.get_disjoint_mut([place.table as usize, table]) else {
+            return self.tables[table].remove(row);
+        };
+        new.take_over(row, old, old_row);
+        old.remove(old_row);
+        self.places[sli.0 as usize] = Some(Place { table: table as u32, row: row as u32 });
+        let (old_ms, new_ms) = (old.layout.longest_ms(), layout.longest_ms());
+        if old_ms < new_ms {
+            self.coverages[sli.0 as usize].forget_before(self.now_ms - old_ms);
         }
+    }
+
+    /// The table of SLIs of a layout; there is one from now on.
+    fn table_of(&mut self, layout: &Arc<Layout>) -> usize {
+        let is_same = |table: &Table| Arc::ptr_eq(&table.layout, layout) || *table.layout == **layout;
+        if let Some(known) = self.tables.iter().position(is_same) {
+            return known;
+        }
+        let table = Table::new(Arc::clone(layout), self.now_ms);
+        match self.tables.iter_mut().position(|table| table.is_unused()) {
+            Some(unused) => {
+                self.too_late += std::mem::replace(&mut self.tables[unused], table).too_late();
+                unused
+            }
+            None => {
+                self.tables.push(table);
+                self.tables.len() - 1
+            }
+        }
+    }
+
+    /// Ends the histories of SLIs to which nobody adds any more, and whose last counts have been
+    /// [counted](Self::count) or lie ahead. Their numbers may be given to others.
+    pub fn remove(&mut self, slis: &[SliId]) {
+        for sli in slis {
+            let index = sli.0 as usize;
+            if let Some(place) = self.places[index].take() {
+                self.tables[place.table as usize].remove(place.row as usize);
+                self.coverages[index] = Coverage::default();
+            }
+            self.open.clear(*sli);
+        }
+        let removed: HashSet<SliId> = slis.iter().copied().collect();
+        let count = |parked: &BTreeMap<i64, Vec<Deferred>>| parked.values().map(Vec::len).sum::<usize>();
+        let before = count(&self.parked);
+        self.parked.values_mut().for_each(|list| list.retain(|deferred| !removed.contains(&deferred.sli)));
+        self.open.note_placed(before - count(&self.parked));
     }
 
     /// The event time up to which everything is counted.
@@ -123,7 +171,7 @@ impl Windows {
 
     /// How many counts came too late to change what their slice counts for.
     pub fn too_late(&self) -> u64 {
-        self.tables.iter().map(Table::too_late).sum()
+        self.too_late + self.tables.iter().map(Table::too_late).sum::<u64>()
     }
 
     /// Begins again at an earlier time, with empty windows: what was counted lies in a future that a wrong

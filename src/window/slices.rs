@@ -59,6 +59,14 @@ impl SliceColumn {
         self.ring_bytes -= std::mem::take(&mut self.rings[row]).bytes();
     }
 
+    /// Fills an empty row with the slices of a row of another column of the same slices, at the same time.
+    pub(super) fn take_over(&mut self, row: usize, from: &Self, from_row: usize) {
+        self.tails[row] = from.tails[from_row];
+        for number in self.newest - self.kept.min(from.kept) as i64..self.newest {
+            self.put(row, number, from.rings[from_row].get(from.index(number)));
+        }
+    }
+
     /// Begins again, with rows that have been cleared.
     pub(super) fn restart(&mut self, now_ms: i64) {
         self.newest = self.number(now_ms);

@@ -4,6 +4,8 @@
 //! tails, which an add touches; and rings, which are touched when a slot ends and by what comes late.
 //! All rows share one clock, so what depends on the time alone is worked out once for all of them.
 
+mod relayout;
+
 use std::{cmp::Ordering, sync::Arc};
 
 use super::{Counts, Layout, ring::Ring, slices::SliceColumn};
@@ -126,6 +128,11 @@ impl Table {
         self.clear(row);
         self.lifetimes[row] = Counts::ZERO;
         self.free_rows.push(row as u32);
+    }
+
+    /// Whether no SLI has a row.
+    pub(super) fn is_unused(&self) -> bool {
+        self.free_rows.len() == self.lifetimes.len()
     }
 
     /// Empties every window and begins again at `now_ms`. Lifetime counts stay.
@@ -344,15 +351,18 @@ impl Table {
 
     /// Adds counts spread evenly over `(from, to]`: whole events to whole slots, none lost to rounding.
     pub(super) fn add_spread(&mut self, row: usize, from_ms: i64, to_ms: i64, counts: Counts) {
+        let Some(slices) = &self.slices else { return self.spread(row, from_ms, to_ms, counts) };
+        let until = |end_ms| share(counts, end_ms, from_ms, to_ms);
+        for (start_ms, end_ms) in slices.parts(from_ms, to_ms) {
+            self.add(row, end_ms.min(to_ms), until(end_ms) - until(start_ms));
+        }
+    }
+
+    /// As [`add_spread`](Self::add_spread), of what windows count: events, or slices.
+    fn spread(&mut self, row: usize, from_ms: i64, to_ms: i64, counts: Counts) {
         let part = |start_ms, end_ms| {
             share(counts, end_ms, from_ms, to_ms) - share(counts, start_ms, from_ms, to_ms)
         };
-        if let Some(slices) = &self.slices {
-            for (start_ms, end_ms) in slices.parts(from_ms, to_ms) {
-                self.add(row, end_ms.min(to_ms), part(start_ms, end_ms));
-            }
-            return;
-        }
         self.lifetimes[row] += counts;
         self.count_in_calendars(row, |start_ms| part(start_ms, to_ms), from_ms, to_ms);
         for tier in 0..self.layout.tiers.len() {

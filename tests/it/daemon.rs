@@ -160,6 +160,49 @@ fn who_declares_much_and_sends_nothing_shuts_nobody_out() {
     drop(idle);
 }
 
+/// Whether the metrics have this line.
+fn says(slod: &Slod, line: &str) -> bool {
+    http(slod.address, "GET /metrics HTTP/1.1", &[], b"").body.lines().any(|found| found == line)
+}
+
+#[test]
+fn specs_are_read_anew_at_sighup_and_when_asked() {
+    let slod = Slod::start(SPEC, "web: {enable_lifecycle: true}\n");
+    let specs = slod.directory.path().join("specs.yaml");
+    let second = SPEC.replace("name: availability", "name: second");
+    assert!(says(&slod, "slod_config_last_reload_successful 1"));
+    fs::write(&specs, format!("{SPEC}---\n{second}")).unwrap();
+    slod.process.signal("HUP");
+    wait_until("two SLOs are in force", || says(&slod, "slod_slos 2"));
+    wait_until("they are evaluated", || slod.sum("slo_objective_ratio{") > 1.9);
+
+    let reload = |method: &str| http(slod.address, &format!("{method} /-/reload HTTP/1.1"), &[], b"");
+    fs::write(&specs, format!("{SPEC}---\n{}", second.replace("target: 99", "target: 0.99"))).unwrap();
+    let refused = reload("POST");
+    assert_eq!(refused.status, 500);
+    assert!(
+        refused.body.starts_with("failed to reload config: ") && refused.body.contains("error: target 0.99")
+    );
+    assert!(says(&slod, "slod_config_last_reload_successful 0") && says(&slod, "slod_slos 2"));
+    assert!(slod.log().contains("the SLOs in force stay, cannot reload"), "{}", slod.log());
+
+    fs::write(&specs, SPEC).unwrap();
+    let config = "specs: [specs.yaml]\nstale_after: 7m\nweb: {enable_lifecycle: true}\n";
+    fs::write(slod.directory.path().join("slod.yaml"), config).unwrap();
+    assert_eq!((reload("PUT").status, reload("POST").body.as_str()), (200, "specs reloaded, 1 SLOs\n"));
+    assert!(says(&slod, "slod_config_last_reload_successful 1") && says(&slod, "slod_slos 1"));
+    assert!(slod.log().contains("needs a restart changed=\"evaluation\""), "{}", slod.log());
+    assert_eq!((reload("GET").status, reload("GET").header("allow")), (405, "POST, PUT"));
+}
+
+#[test]
+fn nobody_reloads_over_http_unless_that_is_enabled() {
+    let slod = Slod::start(SPEC, "");
+    let answer = http(slod.address, "POST /-/reload HTTP/1.1", &[], b"");
+    assert_eq!(answer.status, 403);
+    assert!(answer.body.contains("start slod with --web.enable-lifecycle"), "{}", answer.body);
+}
+
 #[test]
 fn sigterm_ends_it_cleanly_and_soon() {
     let mut slod = Slod::start(SPEC, "");

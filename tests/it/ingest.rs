@@ -449,7 +449,7 @@ fn after(world: &mut World, second: i64) -> ((f64, f64), Vec<Group>) {
 }
 
 fn number(world: &World, pod: &str) -> SliId {
-    world.instances().of_group(0, &Labels::new([("pod", pod)]).unwrap())[0].sli
+    world.instances().of_group(0, 0, &Labels::new([("pod", pod)]).unwrap())[0].sli
 }
 
 fn group(pod: &str, bad: f64, total: f64) -> Group {

@@ -16,6 +16,7 @@ mod ingest;
 mod objectives;
 mod oracle;
 mod promql;
+mod reload;
 mod rules;
 mod scripts;
 mod senders;

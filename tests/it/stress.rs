@@ -1,4 +1,4 @@
-//! Senders that deliver the same at once, in every encoding, while series come and go under them.
+//! Senders that deliver the same at once, in every encoding, while series and SLOs come and go under them.
 
 use std::{
     collections::BTreeMap,
@@ -50,6 +50,18 @@ spec:
   alerting:
     burn_rate_alerts: [{severity: page, burn_rate: 10, window: 10m, short_window: 1m}]
 "#;
+
+/// An SLO that is in force every other scrape.
+const VISITOR: &str = r#"
+apiVersion: slod.dev/v1
+kind: ServiceLevelObjective
+metadata: {name: visitor, service: api}
+spec:
+  sli:
+    bad: sum by (code) (rate(requests_total{code=~"5.."}[1m]))
+    total: sum by (code) (rate({__name__=~"requests_total|other"}[1m]))
+  objective: {target: 99, window: 1h}
+---"#;
 
 // Pods live for five minutes, in which a new one comes with every scrape. Of half of them there is no room.
 const LIFE: usize = 20;
@@ -194,6 +206,16 @@ impl Stage {
         }
     }
 
+    /// Puts other SLOs in force during every scrape; those of before at last.
+    fn install_all(&self, resolution: Duration) {
+        for n in 0..SCRAPES {
+            let specs = if n % 2 == 0 { [VISITOR, SPECS].concat() } else { SPECS.to_owned() };
+            let plan = Plan::new(slos(&specs), resolution);
+            self.step.wait();
+            self.ingest.install(plan);
+        }
+    }
+
     fn tick_all(&self, engine: &mut Engine) {
         for n in 0..SCRAPES {
             self.step.wait();
@@ -233,9 +255,20 @@ fn check(snapshot: &Snapshot, status: DataStatus) {
 
 #[test]
 fn senders_of_the_same_in_every_encoding_count_once_while_pods_come_and_go() {
+    run(false);
+}
+
+#[test]
+fn and_while_slos_come_and_go() {
+    run(true);
+}
+
+fn run(installs: bool) {
     let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-    let ingest =
-        ingest::Config { series_max: SERIES_MAX, max_gap: SCRAPE * LIFE as u32, ..ingest::Config::default() };
+    let resolution = engine.resolution();
+    // The visitor follows what is of no interest to the others.
+    let series_max = if installs { SCRAPES * UNSELECTED + SERIES_MAX } else { SERIES_MAX };
+    let ingest = ingest::Config { series_max, max_gap: SCRAPE * LIFE as u32, ..ingest::Config::default() };
     let telemetry = Telemetry::new();
     let open = Arc::new(OpenSlots::new(engine.resolution()));
     let plan = Arc::new(Plan::new(slos(SPECS), engine.resolution()));
@@ -246,13 +279,16 @@ fn senders_of_the_same_in_every_encoding_count_once_while_pods_come_and_go() {
         ingest: Ingest::new(ingest, instances, open, &telemetry),
         last_request: Latest::default(),
         telemetry,
-        step: Barrier::new(3),
+        step: Barrier::new(3 + usize::from(installs)),
         sent: AtomicU64::new(0),
         written: AtomicU64::new(0),
         errors: Mutex::default(),
     };
     std::thread::scope(|scope| {
         scope.spawn(|| stage.tick_all(&mut engine));
+        if installs {
+            scope.spawn(|| stage.install_all(resolution));
+        }
         scope.spawn(|| stage.send_all([Encoding::V2, Encoding::V1Unsorted, Encoding::V1]));
         scope.spawn(|| stage.send_all([Encoding::V1, Encoding::V2, Encoding::V1Unsorted]));
     });
@@ -261,9 +297,8 @@ fn senders_of_the_same_in_every_encoding_count_once_while_pods_come_and_go() {
     let sent = stage.sent.load(Ordering::Relaxed);
     assert_eq!((stage.written.load(Ordering::Relaxed), stage.outcomes()), (sent, sent));
     check(&engine.tick(last, &stage.last_request).snapshot(), DataStatus::Ok);
-    assert!(
-        stage.telemetry.ingest.blocks_forgotten.get() > 0 && stage.telemetry.ingest.groups_refused.get() > 0
-    );
+    assert!(installs || stage.telemetry.ingest.blocks_forgotten.get() > 0);
+    assert!(stage.telemetry.ingest.groups_refused.get() > 0);
     // Exactly those are alive that are: one less, or one more, and all would seem so or none.
     let alive: Vec<Scraped> =
         scrape(SCRAPES - 1).into_iter().filter(|(labels, _)| labels[0].1 != "other").collect();

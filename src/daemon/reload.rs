@@ -1,0 +1,113 @@
+//! Reading the specs anew while requests and evaluations go on.
+//!
+//! Everything is read and compiled before anything changes. So specs with an error change nothing: the plan in
+//! force stays, and who asked is told why. Of the configuration only `specs` is taken over; what else differs is
+//! said to need a restart.
+
+use std::{fmt::Debug, path::PathBuf, time::Duration};
+
+use parking_lot::Mutex;
+
+use crate::{
+    config::{self, Config, Flags, specs},
+    ingest::Ingest,
+    matching::Plan,
+    spec::{Diagnostic, Specs},
+    telemetry::SpecMetrics,
+    time::Timestamp,
+};
+
+/// Where the configuration came from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its file.
+    pub config_file: PathBuf,
+    /// What the command line said beside it.
+    pub flags: Flags,
+}
+
+/// Reads the specs that the configuration names, one at a time.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    source: Source,
+    /// What is in force, as far as it needs a restart.
+    in_force: Vec<Section>,
+    resolution: Duration,
+    turn: Mutex<()>,
+}
+
+/// A part of the configuration, as text.
+type Section = (&'static str, String);
+
+// === impl Reloader ===
+
+impl Reloader {
+    pub(super) fn new(source: Source, config: &Config) -> Self {
+        let resolution = config.engine.resolution();
+        Self { source, in_force: sections(config), resolution, turn: Mutex::default() }
+    }
+
+    /// Reads the specs and puts them in force. Returns how many SLOs there are.
+    ///
+    /// # Errors
+    /// When the configuration or a spec has an error: then nothing has changed.
+    pub(super) fn reload(
+        &self,
+        ingest: &Ingest,
+        metrics: &SpecMetrics,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<usize, String> {
+        let _turn = self.turn.lock();
+        let specs = self.read().inspect_err(|reason| {
+            metrics.note_reload_failure();
+            tracing::error!("the SLOs in force stay, cannot reload: {reason}");
+        })?;
+        let count = specs.slos.len();
+        ingest.install(Plan::new(specs.slos, self.resolution));
+        metrics.note_load(count, 0, now().seconds());
+        tracing::info!(slos = count, "specs reloaded");
+        Ok(count)
+    }
+
+    fn read(&self) -> Result<Specs, String> {
+        let config = config::load(Some(&self.source.config_file), &self.source.flags)
+            .map_err(|error| format!("{error:#}"))?;
+        let specs = specs::load(&config.specs);
+        if specs.has_errors() {
+            return Err(all_errors(&specs));
+        }
+        specs.diagnostics.iter().for_each(|warning| tracing::warn!("{warning}"));
+        self.warn_of_restart(&config);
+        Ok(specs)
+    }
+
+    fn warn_of_restart(&self, config: &Config) {
+        let found = sections(config);
+        let differ = self.in_force.iter().zip(&found).filter(|(before, now)| before != now);
+        let names: Vec<&str> = differ.map(|((name, _), _)| *name).collect();
+        if !names.is_empty() {
+            tracing::warn!(
+                changed = names.join(", "),
+                "only specs are reloaded; what else changed needs a restart"
+            );
+        }
+    }
+}
+
+fn all_errors(specs: &Specs) -> String {
+    let errors = specs.diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
+    errors.map(Diagnostic::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn sections(config: &Config) -> Vec<Section> {
+    // Not the specs, which are taken over.
+    let Config { specs: _, storage_path, groups_per_slo_max, web, ingest, engine } = config;
+    let section = |name, part: &dyn Debug| (name, format!("{part:?}"));
+    vec![
+        section("storage", storage_path),
+        section("limits.groups_per_slo_max", groups_per_slo_max),
+        section("web", web),
+        section("ingest, ha or limits", ingest),
+        section("evaluation", engine),
+    ]
+}

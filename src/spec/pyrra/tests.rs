@@ -99,6 +99,43 @@ fn several_documents_make_several_slos() {
     assert_eq!(ids, ["shop/checkout-errors", "default/search-latency", "shop/search-latency", "edge/probes"]);
 }
 
+/// An SLO in slod's own format, with this SLI.
+fn native(sli: &str) -> String {
+    format!(
+        "apiVersion: slod.dev/v1\nkind: ServiceLevelObjective\nmetadata: {{name: n, service: s}}\nspec:\n  \
+         objective: {{target: 99, window: 30d}}\n  sli:\n{sli}"
+    )
+}
+
+/// A Pyrra SLO counts what the expression of Pyrra's rule does.
+#[track_caller]
+fn check_indicator(pyrra: &str, sli: &str) {
+    let read = |text: &str| {
+        let specs = read("f", text);
+        assert!(!specs.has_errors(), "{:?}", specs.diagnostics);
+        specs.slos.into_iter().map(|slo| slo.indicator).collect::<Vec<_>>()
+    };
+    assert_eq!(read(pyrra), read(&native(sli)));
+}
+
+#[test]
+fn indicators_are_the_expressions_of_pyrra_s_rules() {
+    check_indicator(
+        RATIO,
+        "    bad: sum by (shop, region) (rate(orders_total{job=\"checkout\",result=~\"failed|lost\"}[5m]))\n    \
+         total: sum by (shop, region) (rate(orders_total{job=\"checkout\"}[5m]))\n",
+    );
+    check_indicator(
+        LATENCY,
+        "    good: sum(rate(search_seconds_bucket{job=\"search\",le=\"0.5\"}[5m]))\n    \
+         total: sum(rate(search_seconds_count{job=\"search\"}[5m]))\n",
+    );
+    check_indicator(
+        LATENCY_NATIVE,
+        "    query: histogram_fraction(0, 1.5, sum by (route) (rate(search_seconds{job=\"search\"}[5m])))\n",
+    );
+}
+
 // === diagnostics ===
 
 /// The diagnostics of a text after an edit. An SLO with a warning remains.

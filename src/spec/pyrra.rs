@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Placed, names,
-    reader::{Fields, Place, Reader},
+    Placed,
+    names::Named,
+    reader::{Fields, Reader},
     yaml::Node,
 };
 use crate::slo::{Objective, Slo, SloId, Target};
@@ -102,33 +103,19 @@ fn service_label<'n>(metadata: &Fields<'n>) -> &'n str {
 }
 
 fn read_labels(reader: &mut Reader<'_>, metadata: &Fields<'_>, id: Option<&SloId>) -> Strings {
-    let mut labels = Strings::new();
-    for (at, name, value) in prefixed(reader, metadata, "labels") {
-        // It says what the service says.
-        if name == SERVICE && id.is_some_and(|id| id.service == value) {
-            continue;
-        }
-        let usable = names::label(reader, at, name);
-        labels.insert(usable, value.to_owned());
-    }
-    labels
+    let mut labels = prefixed(reader, metadata, "labels");
+    // It says what the service says.
+    labels.retain(|(_, name, value)| *name != SERVICE || id.is_none_or(|id| id.service != *value));
+    reader.picked_labels_renamed(labels)
 }
 
 fn read_annotations(reader: &mut Reader<'_>, metadata: &Fields<'_>) -> Strings {
-    let mut annotations = Strings::new();
-    for (at, name, value) in prefixed(reader, metadata, "annotations") {
-        let usable = names::annotation(reader, at, name);
-        annotations.insert(usable, value.to_owned());
-    }
-    annotations
+    let annotations = prefixed(reader, metadata, "annotations");
+    reader.picked_annotations_renamed(annotations)
 }
 
 /// Place, name and value of what Pyrra gives to Prometheus.
-fn prefixed<'n>(
-    reader: &mut Reader<'_>,
-    metadata: &Fields<'n>,
-    field: &str,
-) -> Vec<(Place, &'n str, &'n str)> {
+fn prefixed<'n>(reader: &mut Reader<'_>, metadata: &Fields<'n>, field: &str) -> Vec<Named<'n>> {
     let entries = reader.string_map(metadata, field).into_iter();
     entries.filter_map(|(key, value)| Some((key.at, key.name.strip_prefix(PREFIX)?, value))).collect()
 }
@@ -149,7 +136,7 @@ fn read_target(reader: &mut Reader<'_>, spec: &Fields<'_>) -> Option<Target> {
     }
     // Pyrra warns of a ratio where a percentage belongs, and takes it for one.
     let below_one = reader.text(node)?.parse().ok().filter(|percent: &f64| *percent > 0.0 && *percent < 1.0);
-    let Some(percent) = below_one else { return reader.target(node, "target") };
+    let Some(percent) = below_one else { return reader.target_or_all(node, "target") };
     let meant = (percent * 1e8).round() / 1e6;
     reader.warn(node.at, format!("target {percent} is taken as {percent}%; did you mean {meant}?"));
     Target::new(percent / 100.0).ok()

@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use super::{
     reader::{Place, Reader},
-    yaml::Node,
+    yaml::{Node, Value},
 };
 use crate::{
     labels::Selector,
@@ -226,7 +226,10 @@ impl<'n> Query<'n> {
     }
 
     fn place(&self, reader: &Reader<'_>, offset: usize) -> Place {
-        place_of(reader, self.node, offset)
+        match &self.node.value {
+            Value::Scalar(written) if *written == self.text => place_of(reader, self.node, offset),
+            _ => self.node.at,
+        }
     }
 }
 
@@ -275,7 +278,7 @@ fn restore(message: &str) -> String {
 fn place_of(reader: &Reader<'_>, node: &Node, offset: usize) -> Place {
     let source = reader.text.get(node.source.clone()).unwrap_or_default();
     let content = match &node.value {
-        super::yaml::Value::Scalar(text) => text.as_str(),
+        Value::Scalar(text) => text.as_str(),
         _ => "",
     };
     match source_offset(source, content, offset) {

@@ -4,20 +4,14 @@
 //! the caller goes on to the next field. Whether what it built counts is decided once, by
 //! [`Reader::checked`].
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::{
     Settings,
     diagnostic::{Diagnostic, Severity},
     yaml::{Key, Node, Value},
 };
-use crate::{
-    slo::{OWN_LABELS, Target},
-    time::parse_duration,
-};
+use crate::{slo::Target, time::parse_duration};
 
 /// The longest window whose counts are kept.
 pub(super) const WINDOW_MAX: Duration = Duration::from_secs(90 * 86_400);
@@ -335,124 +329,11 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Labels to put on series; names must be of use there.
-    pub(super) fn labels(&mut self, fields: &Fields<'_>, name: &str) -> BTreeMap<String, String> {
-        let entries = self.string_map(fields, name);
-        for (key, _) in &entries {
-            self.check_label_name(key.at, &key.name);
-        }
-        collect(entries)
-    }
-
-    /// Annotations of alerts; their names may be any label name.
-    pub(super) fn annotations(&mut self, fields: &Fields<'_>, name: &str) -> BTreeMap<String, String> {
-        let entries = self.string_map(fields, name);
-        for (key, _) in entries.iter().filter(|(key, _)| !is_label_name(&key.name)) {
-            self.error(
-                key.at,
-                format!("{:?} is no annotation name; it must match {LABEL_PATTERN}", key.name),
-            );
-        }
-        collect(entries)
-    }
-
-    /// Labels of a format that allows any name: those that slod cannot put on its series get another one. The
-    /// `allowed` ones keep theirs.
-    pub(super) fn labels_renamed(
-        &mut self,
-        fields: &Fields<'_>,
-        name: &str,
-        allowed: &[&str],
-    ) -> BTreeMap<String, String> {
-        self.renamed(fields, name, "label", |name| {
-            if allowed.contains(&name) || !is_reserved(name) {
-                return legal(name);
-            }
-            // As Prometheus does where a target's own label collides with one of the scrape.
-            format!("exported_{}", legal(name))
-        })
-    }
-
-    /// Annotations of a format that allows any name.
-    pub(super) fn annotations_renamed(
-        &mut self,
-        fields: &Fields<'_>,
-        name: &str,
-    ) -> BTreeMap<String, String> {
-        self.renamed(fields, name, "annotation", legal)
-    }
-
-    fn renamed(
-        &mut self,
-        fields: &Fields<'_>,
-        field: &str,
-        what: &str,
-        rename: impl Fn(&str) -> String,
-    ) -> BTreeMap<String, String> {
-        let mut renamed = BTreeMap::new();
-        let entries = self.string_map(fields, field);
-        // Names that stay go first: no other takes their place.
-        let (stay, go): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|(key, _)| rename(&key.name) == key.name);
-        renamed.extend(stay.into_iter().map(|(key, value)| (key.name.clone(), value.to_owned())));
-        for (key, value) in go {
-            let (old, new) = (&key.name, rename(&key.name));
-            let reason = if is_reserved(old) { "slod and Prometheus use that name" } else { LEGAL_NAMES };
-            match renamed.entry(new) {
-                Entry::Vacant(vacant) => {
-                    let new = vacant.key();
-                    self.warn(key.at, format!("{what} {old} is published as {new}: {reason}"));
-                    vacant.insert(value.to_owned());
-                }
-                Entry::Occupied(other) => {
-                    let new = other.key();
-                    self.warn(key.at, format!("{what} {old} is left out: there is another one named {new}"));
-                }
-            }
-        }
-        renamed
-    }
-
     /// A mapping of texts, with the places of its keys.
     pub(super) fn string_map<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Vec<(&'n Key, &'n str)> {
         let entries = fields.get(name).and_then(|node| self.map(node)).unwrap_or_default();
         entries.iter().filter_map(|(key, node)| Some((key, self.text(node)?))).collect()
     }
-
-    /// Reports a label that slod cannot put on its series.
-    pub(super) fn check_label_name(&mut self, at: Place, name: &str) {
-        if !is_label_name(name) {
-            self.error(at, format!("{name:?} is no label name; it must match {LABEL_PATTERN}"));
-        } else if OWN_LABELS.contains(&name) {
-            self.error(at, format!("label {name} is slod's own; choose another name"));
-        } else if name.starts_with("__") {
-            self.error(at, format!("label {name} is Prometheus' own; names must not begin with __"));
-        }
-    }
-}
-
-const LABEL_PATTERN: &str = "[a-zA-Z_][a-zA-Z0-9_]*";
-const LEGAL_NAMES: &str = "names have letters, digits and _ only";
-
-pub(super) fn is_label_name(name: &str) -> bool {
-    let first_ok = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    first_ok && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// Whether a label is one of slod's own, or of Prometheus'.
-fn is_reserved(name: &str) -> bool {
-    OWN_LABELS.contains(&name) || name.starts_with("__")
-}
-
-/// The name with `_` for each character that no label name may have.
-fn legal(name: &str) -> String {
-    let legal: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
-    if is_label_name(&legal) { legal } else { format!("_{legal}") }
-}
-
-fn collect(entries: Vec<(&Key, &str)>) -> BTreeMap<String, String> {
-    entries.into_iter().map(|(key, value)| (key.name.clone(), value.to_owned())).collect()
 }
 
 /// The ratio of a percentage. One below 1% was meant as a ratio.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Placed, alerting, names,
+    Placed, alerting,
     query::{self, Dialect, Pair, Query, Ratio},
     reader::{Fields, Reader},
     yaml::{Node, Value},
@@ -108,16 +108,14 @@ fn read_slo(
 /// The service, and the other labels.
 fn read_labels(reader: &mut Reader<'_>, metadata: &Fields<'_>) -> (String, BTreeMap<String, String>) {
     let mut service = DEFAULT_SERVICE.to_owned();
-    let mut labels = BTreeMap::new();
+    let mut labels = Vec::new();
     for (key, value) in reader.string_map(metadata, "labels") {
         match key.name.as_str() {
             SERVICE if !value.is_empty() => service = value.to_owned(),
-            name => {
-                labels.insert(names::label(reader, key.at, name), value.to_owned());
-            }
+            name => labels.push((key.at, name, value)),
         }
     }
-    (service, labels)
+    (service, reader.picked_labels_renamed(labels))
 }
 
 fn read_goal(reader: &mut Reader<'_>, spec: &Fields<'_>) -> Option<Target> {

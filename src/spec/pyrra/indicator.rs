@@ -4,8 +4,9 @@ use crate::{
     labels::Selector,
     slo::{Grouping, HistogramMeasure, Indicator, Interval, Measure},
     spec::{
+        names::is_label_name,
         query::{self, Query},
-        reader::{Fields, Place, Reader, is_label_name},
+        reader::{Fields, Place, Reader},
         yaml::Node,
     },
 };

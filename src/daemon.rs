@@ -31,6 +31,7 @@ use crate::{
     matching::{Instances, Plan},
     prompb::Version,
     report::Report,
+    sampling::Sampler,
     slo::Slo,
     storage::DataDirectory,
     telemetry::Telemetry,
@@ -50,6 +51,7 @@ use ticker::Ticker;
 pub struct Daemon {
     shared: Arc<Shared>,
     engine: Engine,
+    sampler: Sampler,
     interval: Duration,
     server: Server,
     data: DataDirectory,
@@ -115,7 +117,8 @@ impl Daemon {
             telemetry.evaluation.clone(),
             now,
         );
-        let ingest = Ingest::new(config.ingest, instances, open, &telemetry);
+        let ingest = Ingest::new(config.ingest, Arc::clone(&instances), Arc::clone(&open), &telemetry);
+        let sampler = Sampler::new(instances, open, ingest.recent(), telemetry.sampling.clone());
         let shared = Arc::new(Shared {
             ingest,
             telemetry,
@@ -130,7 +133,7 @@ impl Daemon {
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
             .await
             .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
-        Ok(Self { shared, engine, interval, server, data })
+        Ok(Self { shared, engine, sampler, interval, server, data })
     }
 
     /// The address it listens on.
@@ -153,7 +156,7 @@ impl Daemon {
     pub async fn run(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let address = self.local_address()?;
         tracing::info!(%address, data = %self.data.path().display(), "slod is up");
-        let mut ticker = Ticker::start(self.engine, Arc::clone(&self.shared), self.interval)?;
+        let mut ticker = Ticker::start(self.engine, self.sampler, Arc::clone(&self.shared), self.interval)?;
         tokio::select! {
             () = self.server.run(stop) => (),
             // Without evaluations there is no point in going on: whoever runs us starts us anew.
@@ -189,9 +192,12 @@ impl Shared {
         reloader.reload(&self.ingest, &self.telemetry.specs, || self.clock.now())
     }
 
-    fn tick(&self, engine: &mut Engine) {
-        let start = self.clock.elapsed();
-        let report = engine.tick(self.clock.now(), &self.last_request);
+    fn tick(&self, engine: &mut Engine, sampler: &mut Sampler) {
+        let (start, now) = (self.clock.elapsed(), self.clock.now());
+        if sampler.advance(engine.event_time(now), now) > 0 {
+            self.telemetry.sampling.duration.record(self.clock.elapsed().saturating_sub(start));
+        }
+        let report = engine.tick(now, &self.last_request);
         self.report.store(Some(report));
         self.evaluated_ms.store(self.clock.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.ingest.publish_sizes();

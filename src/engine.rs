@@ -102,11 +102,16 @@ impl Engine {
         }
     }
 
+    /// The event time that is evaluated at a time of the clock.
+    pub fn event_time(&self, now: Timestamp) -> Timestamp {
+        (now - self.config.delay).floor(self.resolution)
+    }
+
     /// Evaluates every instance. `last_request` is when any sender last delivered anything.
     pub fn tick(&mut self, now: Timestamp, last_request: &Latest) -> Arc<Report> {
         self.ticks += 1;
         self.close_idle_instances(now);
-        let at = (now - self.config.delay).floor(self.resolution);
+        let at = self.event_time(now);
         if self.windows.now().since(at) > SET_BACK_MIN.max(self.resolution * 2) {
             self.set_back(at, now, last_request);
         }

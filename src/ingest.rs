@@ -42,6 +42,7 @@ use crate::{
     labels::LabelsError,
     matching::{Instances, Plan},
     prompb::{self, Request, SeriesView, Version},
+    sampling::Recent,
     telemetry::{IngestMetrics, Telemetry},
     time::Timestamp,
     window::OpenSlots,
@@ -82,6 +83,8 @@ pub struct Ingest {
     elections: Elections,
     table: SeriesTable,
     routes: RouteBook,
+    /// The samples that expressions are over.
+    recent: Arc<Recent>,
     /// Memory that no request uses at present.
     spare: ArrayQueue<Box<Scratch>>,
     telemetry: IngestMetrics,
@@ -245,6 +248,7 @@ impl Ingest {
             open,
             table: SeriesTable::default(),
             routes: RouteBook::default(),
+            recent: Arc::default(),
             spare: ArrayQueue::new(SPARES),
             active: telemetry.series.with_label_values(&["active"]),
             // Every outcome is there from the start, so that `rate()` sees the first of a kind.
@@ -294,6 +298,11 @@ impl Ingest {
             live = table.succeed(&mut RouteSuccession::new(&succession));
         }));
         self.active.sub(live as i64);
+    }
+
+    /// The samples it keeps for expressions over them.
+    pub fn recent(&self) -> Arc<Recent> {
+        Arc::clone(&self.recent)
     }
 
     /// Publishes how much is held at present.

@@ -22,6 +22,8 @@ pub mod burn_rate;
 pub mod matching;
 pub mod spec;
 
+pub mod sampling;
+
 pub mod alert;
 pub mod ingest;
 

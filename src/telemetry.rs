@@ -23,6 +23,8 @@ pub struct Telemetry {
     pub ha: HaMetrics,
     /// Counted at each tick.
     pub evaluation: EvaluationMetrics,
+    /// Counted when expressions are evaluated over samples.
+    pub sampling: SamplingMetrics,
     /// What the specs came to.
     pub specs: SpecMetrics,
 }
@@ -91,6 +93,25 @@ pub struct EvaluationMetrics {
     pub too_late: IntCounter,
 }
 
+/// Metrics of the expressions that are evaluated over recent samples.
+#[derive(Clone, Debug)]
+pub struct SamplingMetrics {
+    /// Steps of SLOs by what became of them.
+    pub steps: IntCounterVec,
+    /// How long it takes to evaluate all steps that are due.
+    pub duration: Latency,
+    /// Series whose samples are kept.
+    pub series: IntGauge,
+    /// Series whose samples should be kept, but are too many.
+    pub refused: IntCounter,
+    /// Samples that are kept.
+    pub samples: IntGauge,
+    /// Samples that were dropped before their time because a series had too many.
+    pub dropped: IntCounter,
+    /// Bytes that kept samples take.
+    pub memory: IntGauge,
+}
+
 /// Metrics of the specs in force.
 #[derive(Clone, Debug)]
 pub struct SpecMetrics {
@@ -132,6 +153,7 @@ impl Telemetry {
             ingest: IngestMetrics::new(&registry),
             ha: HaMetrics::new(&registry),
             evaluation: EvaluationMetrics::new(&registry),
+            sampling: SamplingMetrics::new(&registry),
             specs: SpecMetrics::new(&registry),
             registry,
         };
@@ -310,6 +332,45 @@ impl EvaluationMetrics {
                 registry,
                 "slod_window_too_late_total",
                 "Counts that came too late to change the verdict on their time slice.",
+            ),
+        }
+    }
+}
+
+impl SamplingMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            steps: counter_vec(
+                registry,
+                "slod_sampling_steps_total",
+                "Steps at which the expression of an SLO was evaluated, by outcome.",
+                &["outcome"],
+            ),
+            duration: latency(
+                registry,
+                "slod_sampling_duration_seconds",
+                "Time that the expressions take whose steps are due at one evaluation.",
+            ),
+            series: int_gauge(
+                registry,
+                "slod_sampling_series",
+                "Series whose samples are kept for expressions.",
+            ),
+            refused: counter(
+                registry,
+                "slod_sampling_series_refused_total",
+                "Series that expressions do not see because there are as many as may be.",
+            ),
+            samples: int_gauge(registry, "slod_sampling_samples", "Samples that are kept for expressions."),
+            dropped: counter(
+                registry,
+                "slod_sampling_samples_dropped_total",
+                "Samples that expressions do not see because their series had too many.",
+            ),
+            memory: int_gauge(
+                registry,
+                "slod_sampling_memory_bytes",
+                "Memory of the samples that are kept for expressions.",
             ),
         }
     }

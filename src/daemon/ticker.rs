@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::Shared;
-use crate::{engine::Engine, time::Clock};
+use crate::{engine::Engine, sampling::Sampler, time::Clock};
 
 /// The running thread.
 #[derive(Debug)]
@@ -29,12 +29,17 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Ticker {
     /// Ticks at every multiple of `interval` of the wall clock.
-    pub(super) fn start(engine: Engine, shared: Arc<Shared>, interval: Duration) -> io::Result<Self> {
+    pub(super) fn start(
+        engine: Engine,
+        sampler: Sampler,
+        shared: Arc<Shared>,
+        interval: Duration,
+    ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(1);
         let (guard, alive) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name("slod-tick".to_owned()).spawn(move || {
             let _guard = guard;
-            run(engine, &shared, interval, &stopped);
+            run(engine, sampler, &shared, interval, &stopped);
         })?;
         Ok(Self { stop, alive, thread })
     }
@@ -52,11 +57,17 @@ impl Ticker {
     }
 }
 
-fn run(mut engine: Engine, shared: &Shared, interval: Duration, stopped: &mpsc::Receiver<()>) {
+fn run(
+    mut engine: Engine,
+    mut sampler: Sampler,
+    shared: &Shared,
+    interval: Duration,
+    stopped: &mpsc::Receiver<()>,
+) {
     // In steady time: a clock that was set back must not put it off.
     let mut swept = Duration::ZERO;
     loop {
-        shared.tick(&mut engine);
+        shared.tick(&mut engine, &mut sampler);
         let now = shared.clock.now();
         if shared.clock.elapsed().saturating_sub(swept) >= SWEEP_INTERVAL {
             shared.ingest.sweep(now);
@@ -64,7 +75,7 @@ fn run(mut engine: Engine, shared: &Shared, interval: Duration, stopped: &mpsc::
         }
         let next = now.floor(interval) + interval;
         if stopped.recv_timeout(next.since(now)) != Err(mpsc::RecvTimeoutError::Timeout) {
-            return shared.tick(&mut engine);
+            return shared.tick(&mut engine, &mut sampler);
         }
     }
 }

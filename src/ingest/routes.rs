@@ -37,6 +37,8 @@ pub(super) struct Routes {
     is_mixed: bool,
     /// Whether any of them reads native histograms.
     is_of_histogram: bool,
+    /// Whether any of them keeps samples for an expression.
+    is_sampled: bool,
 }
 
 /// What a series counts for in one SLO instance.
@@ -136,7 +138,8 @@ impl Routes {
         let is_counter = routes.iter().any(|route| route.worth.growth != Counts::ZERO);
         let is_mixed = is_counter && routes.iter().any(|route| route.worth.is_of_gauge());
         let is_of_histogram = routes.iter().any(|route| route.worth.is_of_histogram());
-        Self { routes, is_counter, is_mixed, is_of_histogram }
+        let is_sampled = routes.iter().any(|route| route.worth.is_sampled);
+        Self { routes, is_counter, is_mixed, is_of_histogram, is_sampled }
     }
 
     pub(super) fn is_counter(&self) -> bool {
@@ -149,6 +152,10 @@ impl Routes {
 
     pub(super) fn is_of_histogram(&self) -> bool {
         self.is_of_histogram
+    }
+
+    pub(super) fn is_sampled(&self) -> bool {
+        self.is_sampled
     }
 
     /// Counts the events since a time, which are to be told for each route.
@@ -271,8 +278,14 @@ impl RouteBook {
         let scraped = labels.keep(&TARGET_LABELS.map(str::to_owned));
         let (mut routes, mut matches) = (SmallVec::new(), Vec::new());
         for found in plan.matches(terms, labels) {
-            let open = instances.of_group(generation, found.slo, &found.group);
-            let is_refused = matches!(open.as_slice(), [only] if only.role == Role::RollUp);
+            // What group a sample belongs to is known when it is evaluated.
+            let open = if found.worth.is_sampled {
+                Vec::from_iter(instances.of_all(generation, found.slo))
+            } else {
+                instances.of_group(generation, found.slo, &found.group)
+            };
+            let is_grouped = matches!(open.as_slice(), [only] if only.role == Role::RollUp);
+            let is_refused = is_grouped && !found.worth.is_sampled;
             let worth = Arc::new(found.worth.clone());
             routes.extend(open.into_iter().map(|instance| self.route(instance, &worth, found.slo, &scraped)));
             matches.extend(is_refused.then_some(found));

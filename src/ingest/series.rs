@@ -6,11 +6,13 @@ use super::{
     Ingest,
     outcome::Outcome,
     routes::{Arrival, Refused, Route, RouteSuccession, Routes},
+    strangers::Followed,
 };
 use crate::{
     counter::{Counter, Growth, Observation, Reading},
     histogram::{Histogram, HistogramCounter, HistogramObservation, HistogramReading},
     prompb::Sample,
+    sampling::Recorded,
     time::Timestamp,
     window::{Batch, Counts},
 };
@@ -35,6 +37,8 @@ struct Extra {
     refused: Option<Refused>,
     /// Its routes from the next sample on, which more SLOs count that were not in force at the last one.
     joining: Option<Arc<Routes>>,
+    /// Where samples are kept, if an expression is over them.
+    recorded: Option<Arc<Recorded>>,
 }
 
 /// When a request arrived, and from whom.
@@ -49,8 +53,9 @@ pub(super) struct Moment {
 
 impl Series {
     /// A series of which nothing has been counted yet.
-    pub(super) fn new(routes: Arc<Routes>, refused: Option<Refused>, now: Timestamp) -> Self {
-        let extra = refused.map(|refused| Box::new(Extra { refused: Some(refused), ..Extra::default() }));
+    pub(super) fn new(Followed { routes, refused, recorded, .. }: Followed, now: Timestamp) -> Self {
+        let has_extra = refused.is_some() || recorded.is_some();
+        let extra = has_extra.then(|| Box::new(Extra { refused, recorded, ..Extra::default() }));
         Self { counter: Counter::default(), routes, extra, last_arrival: now, replica_epoch: 0 }
     }
 
@@ -72,11 +77,11 @@ impl Series {
     }
 
     /// Gives it the routes that it has in the plan in force, what it has in that already among them.
-    pub(super) fn reroute(&mut self, routes: Arc<Routes>, refused: Option<Refused>) {
+    pub(super) fn reroute(&mut self, Followed { routes, refused, recorded, .. }: Followed) {
         let joins = routes.beside(&self.routes).next().is_some();
-        if joins || refused.is_some() || self.extra.is_some() {
+        if joins || refused.is_some() || recorded.is_some() || self.extra.is_some() {
             let extra = self.extra.get_or_insert_default();
-            extra.refused = refused;
+            (extra.refused, extra.recorded) = (refused, recorded);
             extra.joining = joins.then(|| Arc::clone(&routes));
         }
         if !joins {
@@ -95,6 +100,9 @@ impl Series {
         sample: &Sample,
     ) -> Observation {
         let (config, at) = (&ingest.config, Timestamp(sample.timestamp_ms));
+        if let Some(extra) = &self.extra {
+            extra.record(at, sample.value);
+        }
         let is_handover = self.note_arrival(ingest, moment);
         let was_live = self.is_live();
         let start = (sample.start_ms != 0).then_some(Timestamp(sample.start_ms));
@@ -297,6 +305,18 @@ impl Series {
         }
         if is_in_all && let Some(extra) = &mut self.extra {
             extra.refused = None;
+        }
+    }
+}
+
+// === impl Extra ===
+
+impl Extra {
+    /// Keeps a sample for the expressions that are over it.
+    #[inline]
+    fn record(&self, at: Timestamp, value: f64) {
+        if let Some(recorded) = &self.recorded {
+            recorded.record(at, value);
         }
     }
 }

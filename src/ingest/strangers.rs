@@ -14,6 +14,7 @@ use crate::{
     labels::{LabelSet, LabelsRef, METRIC_NAME},
     matching::{Plan, TermId},
     prompb::{self, RawLabel, Request, SeriesView, hash_labels},
+    sampling::Recorded,
     time::Timestamp,
 };
 
@@ -39,12 +40,14 @@ struct Acquaintance {
     followed: Option<Followed>,
 }
 
+/// What a series is, and what it counts for.
 #[derive(Debug)]
-struct Followed {
+pub(super) struct Followed {
     /// The hash of the label block that we make of its labels.
-    canonical: u64,
-    routes: Arc<Routes>,
-    refused: Option<Refused>,
+    pub(super) canonical: u64,
+    pub(super) routes: Arc<Routes>,
+    pub(super) refused: Option<Refused>,
+    pub(super) recorded: Option<Arc<Recorded>>,
 }
 
 /// Why nothing is to be remembered.
@@ -84,13 +87,13 @@ impl Ingest {
                 self.telemetry.blocks_forgotten.inc();
             }
             for Acquaintance { hash, followed } in acquaintances {
-                let Some(Followed { canonical, routes, refused }) = followed else {
+                let Some(followed) = followed else {
                     table.insert_unselected(hash);
                     continue;
                 };
-                let groups = refused.as_ref().map_or(0, Refused::groups);
-                let followed = (Arc::clone(&routes), refused);
-                match table.insert_followed(hash, canonical, series_max, followed, now) {
+                let groups = followed.refused.as_ref().map_or(0, Refused::groups);
+                let routes = Arc::clone(&followed.routes);
+                match table.insert_followed(hash, series_max, followed, now) {
                     Ok(true) => self.telemetry.groups_refused.inc_by(groups as u64),
                     Ok(false) => (),
                     Err(followed) => {
@@ -176,7 +179,7 @@ impl<'a> Strangers<'a> {
         if labels.get(METRIC_NAME).is_empty() {
             return Err(Refusal::NoMetricName(show(self.message, self.request, view)).into());
         }
-        let Ingest { instances, routes, table, .. } = self.ingest;
+        let Ingest { instances, routes, table, recent, .. } = self.ingest;
         self.plan.terms(labels, &mut self.terms);
         let found = (!self.terms.is_empty())
             .then(|| routes.routes_of(&self.plan, &self.terms, labels, instances, &mut self.last_routes))
@@ -187,7 +190,8 @@ impl<'a> Strangers<'a> {
             } else {
                 hash_labels(&table.hasher, labels.iter(), &mut self.block)
             };
-            Followed { canonical, routes, refused }
+            let recorded = routes.is_sampled().then(|| recent.open(labels)).flatten();
+            Followed { canonical, routes, refused, recorded }
         });
         Ok(Acquaintance { hash: view.hash, followed })
     }

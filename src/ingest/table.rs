@@ -17,16 +17,13 @@
 //! Requests read the index together; who has new series to add, or forgets silent ones, has it alone. While
 //! a request holds the index no series changes its number.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{
-    routes::{Refused, RouteSuccession, Routes},
-    series::Series,
-};
+use super::{routes::RouteSuccession, series::Series, strangers::Followed};
 use crate::{prompb::SeriesView, telemetry::IngestMetrics, time::Timestamp};
 
 /// All series known.
@@ -225,20 +222,20 @@ impl Inner {
     pub(super) fn insert_followed(
         &mut self,
         hash: u64,
-        canonical: u64,
         series_max: usize,
-        (routes, refused): (Arc<Routes>, Option<Refused>),
+        followed: Followed,
         now: Timestamp,
     ) -> Result<bool, usize> {
+        let canonical = followed.canonical;
         let known = self.place_of(canonical).map(|place| self.blocks[place]);
         let (number, is_rerouted) = match known.and_then(|block| Some((block.number()?, block.is_stale()))) {
             Some((number, false)) => (number, false),
             Some((number, true)) => {
-                self.series(number).reroute(routes, refused);
+                self.series(number).reroute(followed);
                 (number, true)
             }
             None if self.followed >= series_max => return Err(self.followed),
-            None => (self.place(Series::new(routes, refused, now)), true),
+            None => (self.place(Series::new(followed, now)), true),
         };
         self.insert(canonical, number.0);
         if hash != canonical {

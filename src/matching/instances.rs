@@ -167,7 +167,7 @@ impl Instances {
     }
 
     /// The instance that counts every series of the SLO.
-    fn of_all(&self, generation: u64, slo_index: usize) -> Option<Arc<Instance>> {
+    pub fn of_all(&self, generation: u64, slo_index: usize) -> Option<Arc<Instance>> {
         self.find_or_open(generation, slo_index, None)
     }
 
@@ -346,6 +346,16 @@ impl Instance {
             None => Some(at),
             Some(before) => self.is_gap(before, at).then_some(before),
         }
+    }
+
+    /// The newest sample of any of its series.
+    pub fn last_sample(&self) -> Option<Timestamp> {
+        self.presence.last_sample()
+    }
+
+    /// Whether a backlog of its series is coming in.
+    pub fn is_catching_up(&self, now: Timestamp) -> bool {
+        self.presence.is_catching_up(now)
     }
 
     /// Notes that a sample arrived much later than its time.

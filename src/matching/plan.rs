@@ -5,10 +5,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use super::index::TermIndex;
 use crate::{
     histogram::Distribution,
-    labels::{LabelSet, Labels, LabelsRef},
+    labels::{LabelSet, Labels, LabelsRef, Selector},
     slo::{
-        Budgeting, Counted, Grouping, HistogramMeasure, Indicator, Interval, Measure, Slo, SloId, Term,
-        Threshold, TimeWindow,
+        Budgeting, Counted, Grouping, HistogramMeasure, Indicator, Interval, Measure, Sampled, Slo, SloId,
+        Term, Threshold, TimeWindow,
     },
     time::millis,
     window::{Counts, Layout, Slices},
@@ -43,6 +43,8 @@ struct PlannedTerm {
     /// Events per unit of what is measured.
     worth: Counts,
     group_by: Arc<Grouping>,
+    /// Whether its samples are kept instead, for an expression.
+    is_sampled: bool,
 }
 
 /// The share a series has in an SLO.
@@ -69,6 +71,8 @@ pub struct Worth {
     pub conditions: Vec<(Threshold, Counts)>,
     /// Per unit of what a native histogram gained. Each measure once.
     pub histogram: Vec<(HistogramMeasure, Counts)>,
+    /// Whether samples are kept for an expression over them: by themselves they are worth nothing.
+    pub is_sampled: bool,
 }
 
 const VM_RANGE: &str = "vmrange";
@@ -85,7 +89,8 @@ impl Plan {
             let layout = plan.share(layout(&slo, resolution));
             match &slo.indicator {
                 Indicator::Counted(counted) => plan.add_terms(plan.slos.len(), counted),
-                Indicator::Sampled(_) | Indicator::Pulled(_) => (),
+                Indicator::Sampled(_) => plan.add_sampled(plan.slos.len(), &slo.indicator),
+                Indicator::Pulled(_) => (),
             }
             plan.slos.push(Planned { slo: Arc::new(slo), layout });
         }
@@ -188,9 +193,43 @@ impl Plan {
                 }
             };
             worth.add(planned.term.measure, planned.worth, labels);
+            worth.is_sampled |= planned.is_sampled;
         }
         matches.retain(|found| !found.worth.is_nothing());
         matches
+    }
+
+    /// The SLOs with an expression over samples, by their places in the plan.
+    pub fn sampled(&self) -> impl Iterator<Item = (usize, &Sampled)> {
+        self.slos.iter().enumerate().filter_map(|(place, planned)| match &planned.slo.indicator {
+            Indicator::Sampled(sampled) => Some((place, sampled)),
+            Indicator::Counted(_) | Indicator::Pulled(_) => None,
+        })
+    }
+
+    /// Selectors of series whose samples are kept: worth nothing, in a group of their own only once evaluated.
+    fn add_sampled(&mut self, slo: usize, indicator: &Indicator) {
+        let group_by = Arc::new(Grouping::none());
+        let mut selectors = indicator.selectors();
+        let mut known: Vec<&Selector> = Vec::new();
+        selectors.retain(|selector| {
+            let is_new = !known.contains(selector);
+            known.extend(is_new.then_some(*selector));
+            is_new
+        });
+        let planned = |selector: &Selector| PlannedTerm {
+            slo,
+            term: Term {
+                coefficient: 0.0,
+                selector: selector.clone(),
+                measure: Measure::Samples,
+                replaces: Vec::new(),
+            },
+            worth: Counts::ZERO,
+            group_by: Arc::clone(&group_by),
+            is_sampled: true,
+        };
+        self.terms.extend(selectors.into_iter().map(planned));
     }
 
     fn add_terms(&mut self, slo: usize, counted: &Counted) {
@@ -202,6 +241,7 @@ impl Plan {
             term: term.clone(),
             worth,
             group_by: Arc::clone(&group_by),
+            is_sampled: false,
         };
         self.terms.extend(bad.chain(total).map(planned));
     }
@@ -323,7 +363,9 @@ impl Worth {
 
     fn is_nothing(&self) -> bool {
         let is_zero = |(_, worth): &(HistogramMeasure, Counts)| *worth == Counts::ZERO;
-        self.growth == Counts::ZERO && !self.is_of_gauge() && self.histogram.iter().all(is_zero)
+        let is_worthless =
+            self.growth == Counts::ZERO && !self.is_of_gauge() && self.histogram.iter().all(is_zero);
+        is_worthless && !self.is_sampled
     }
 }
 
@@ -334,7 +376,7 @@ mod tests {
     use super::*;
     use crate::{
         histogram::Histogram,
-        labels::{METRIC_NAME, MatchOp, Matcher, Selector},
+        labels::{METRIC_NAME, MatchOp, Matcher},
         prompb::generated::v2,
         slo::{Interval, Objective, SloId, Target, Term, ThresholdOp},
     };

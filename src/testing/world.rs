@@ -14,6 +14,7 @@ use crate::{
         generated::{v1 as wire, v2},
     },
     report::Report,
+    sampling::Sampler,
     slo::Slo,
     telemetry::Telemetry,
     time::{Latest, Timestamp},
@@ -36,6 +37,7 @@ pub struct Sent {
 pub struct World {
     ingest: Ingest,
     instances: Arc<Instances>,
+    sampler: Sampler,
     engine: Engine,
     telemetry: Telemetry,
     last_request: Latest,
@@ -67,8 +69,10 @@ impl World {
         let instances = Arc::new(Instances::new(Arc::new(Plan::new(slos, resolution)), groups_per_slo_max));
         let evaluation = telemetry.evaluation.clone();
         let engine = Engine::new(engine, Arc::clone(&instances), Arc::clone(&open), evaluation, now);
-        let ingest = Ingest::new(ingest, Arc::clone(&instances), open, &telemetry);
-        Self { ingest, instances, engine, telemetry, last_request: Latest::default(), resolution }
+        let ingest = Ingest::new(ingest, Arc::clone(&instances), Arc::clone(&open), &telemetry);
+        let recent = ingest.recent();
+        let sampler = Sampler::new(Arc::clone(&instances), open, recent, telemetry.sampling.clone());
+        Self { ingest, instances, sampler, engine, telemetry, last_request: Latest::default(), resolution }
     }
 
     /// The usual configuration, but evaluated without delay and with series counted as born at once.
@@ -115,6 +119,7 @@ impl World {
 
     /// Evaluates.
     pub fn tick(&mut self, now: Timestamp) -> Arc<Report> {
+        self.sampler.advance(self.engine.event_time(now), now);
         self.engine.tick(now, &self.last_request)
     }
 
@@ -142,6 +147,16 @@ impl World {
     /// How many series so far were not let into a group.
     pub fn groups_refused(&self) -> u64 {
         self.telemetry.ingest.groups_refused.get()
+    }
+
+    /// How many steps of expressions came to this outcome so far.
+    pub fn steps(&self, outcome: &str) -> u64 {
+        self.telemetry.sampling.steps.with_label_values(&[outcome]).get()
+    }
+
+    /// How many series are recorded for expressions, and how many samples of them.
+    pub fn recorded(&self) -> (i64, i64) {
+        (self.telemetry.sampling.series.get(), self.telemetry.sampling.samples.get())
     }
 
     /// How many samples came to this outcome so far.

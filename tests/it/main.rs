@@ -18,6 +18,7 @@ mod oracle;
 mod promql;
 mod reload;
 mod rules;
+mod sampling;
 mod scripts;
 mod senders;
 mod stress;

@@ -11,6 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["slo"],
     &["promql"],
     &["spec", "matching", "burn_rate"],
+    &["sampling"],
     &["ingest", "alert"],
     &["report"],
     &["engine"],

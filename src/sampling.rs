@@ -1,0 +1,21 @@
+//! Expressions over recent samples: the SLIs that no sum over samples expresses.
+//!
+//! ```text
+//! ingest ─record─▶ Recent ─take─▶ Sampler: samples of the last hours, series by series
+//!                                    │ every step T of event time: Expression::evaluate(T) ─▶ events at T
+//!                                    └──▶ open slots of the SLO's instances
+//! ```
+//!
+//! Ingest records each sample of a series that an expression selects. What comes of them is asked at the steps
+//! of an SLO, the multiples of its step in event time. A step is evaluated once, in the order of time, and only
+//! when the samples of its time are there: while they are not, because the sender is away or a backlog is coming
+//! in, steps are pending, and are later evaluated over the samples of their own time.
+//!
+//! This module does not know requests, and reads no clock. The invariant: no step is evaluated twice.
+
+mod question;
+mod recent;
+mod sampler;
+
+pub use recent::{Recent, Recorded};
+pub use sampler::Sampler;

@@ -1,0 +1,433 @@
+//! The steps of all SLOs with expressions: which are due, and what comes of them.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use super::{
+    question,
+    recent::{Recent, Recorded, SAMPLES_PER_SERIES_MAX},
+};
+use crate::{
+    expression::{Expression, Sample, Samples},
+    labels::{Labels, Selector},
+    matching::{Instance, Instances, Plan, Role},
+    slo::{Sampled, SloId},
+    telemetry::SamplingMetrics,
+    time::Timestamp,
+    window::{Batch, Counts, OpenSlots},
+};
+
+/// Evaluates expressions over recent samples. Belongs to the thread that ticks.
+#[derive(Debug)]
+pub struct Sampler {
+    instances: Arc<Instances>,
+    open: Arc<OpenSlots>,
+    recent: Arc<Recent>,
+    /// The number of the plan that they are of.
+    generation: u64,
+    slos: Vec<SampledSlo>,
+    series: Vec<Series>,
+    /// How far event time has come.
+    at: Timestamp,
+    telemetry: SamplingMetrics,
+}
+
+/// A series with its samples in the order of time.
+#[derive(Debug)]
+struct Series {
+    recorded: Arc<Recorded>,
+    samples: Vec<Sample>,
+}
+
+/// An SLO, and how far its steps have come.
+#[derive(Debug)]
+struct SampledSlo {
+    generation: u64,
+    place: usize,
+    sampled: Sampled,
+    lookback: Duration,
+    selected: Vec<Selected>,
+    /// The instance that all of its series are noted in.
+    all: Arc<Instance>,
+    /// The step that is evaluated next; none before it has samples.
+    next: Option<Timestamp>,
+    groups: HashMap<Labels, Group>,
+}
+
+/// The series of a selector, by their places among all.
+#[derive(Debug)]
+struct Selected {
+    selector: Selector,
+    series: Vec<usize>,
+}
+
+/// A group that expressions had values for.
+#[derive(Debug)]
+struct Group {
+    instance: Arc<Instance>,
+    /// The newest step with a value.
+    seen: Timestamp,
+}
+
+/// What an SLO's expressions look at.
+struct View<'a> {
+    selected: &'a [Selected],
+    series: &'a [Series],
+}
+
+// A step waits for a sample of its own time. Prometheus' default interval, since an SLO whose series are scraped
+// less often has its steps a scrape later; and as long as a sender takes to deliver what it has.
+const AWAITED: Duration = Duration::from_secs(60);
+// What a sender keeps when it cannot deliver: two hours, and one that it may take to come back to them.
+const PENDING_MAX: Duration = Duration::from_secs(3 * 3_600);
+// Steps of all SLOs that one call evaluates: a thousandth of a second each, if there are many series. An SLO
+// whose steps have begun gets all of them, since half of a backlog would tell another story.
+const STEPS_AT_ONCE: usize = 1_000;
+// Prometheus' lookback: a group without a value for that long has ended.
+const GROUP_ENDS_AFTER: Duration = Duration::from_secs(300);
+// Longer than a clock is stepped or slewed in normal service.
+const SET_BACK_MIN: Duration = Duration::from_secs(60);
+
+// === impl Sampler ===
+
+impl Sampler {
+    /// A sampler for the SLOs of a plan; `recent` is what ingest records for them.
+    pub fn new(
+        instances: Arc<Instances>,
+        open: Arc<OpenSlots>,
+        recent: Arc<Recent>,
+        telemetry: SamplingMetrics,
+    ) -> Self {
+        let plan = instances.plan();
+        let mut sampler = Self {
+            instances,
+            open,
+            recent,
+            generation: plan.generation(),
+            slos: Vec::new(),
+            series: Vec::new(),
+            at: Timestamp(i64::MIN),
+            telemetry,
+        };
+        sampler.follow(&plan);
+        sampler
+    }
+
+    /// Goes on with the SLOs of a plan: one whose expressions are what they were at the step that it had come to.
+    fn follow(&mut self, plan: &Plan) {
+        let (generation, before) = (plan.generation(), std::mem::take(&mut self.slos));
+        let mut before: HashMap<SloId, SampledSlo> =
+            before.into_iter().map(|slo| (slo.all.slo.id.clone(), slo)).collect();
+        let instances = &self.instances;
+        let next = plan.sampled().filter_map(|(place, sampled)| {
+            let all = instances.of_all(generation, place)?;
+            let before = before.remove(&all.slo.id).filter(|before| before.sampled == *sampled);
+            let mut slo = SampledSlo::new(generation, place, sampled, all)?;
+            if let Some(before) = before {
+                slo.succeed(before, instances);
+            }
+            Some(slo)
+        });
+        self.slos = next.collect();
+        self.generation = generation;
+        self.link_all();
+    }
+
+    /// Evaluates every step up to the event time `at` that is due at the time of the clock `now`. To be called
+    /// before each evaluation of that event time. Returns how many steps there were.
+    pub fn advance(&mut self, at: Timestamp, now: Timestamp) -> usize {
+        let plan = self.instances.plan();
+        if plan.generation() != self.generation {
+            self.follow(&plan);
+        }
+        if self.at.since(at) > SET_BACK_MIN {
+            self.set_back(at);
+        }
+        self.at = at;
+        if !self.slos.iter().any(|slo| slo.is_due(at, now) || slo.is_expired(at)) {
+            return 0;
+        }
+        self.take_samples();
+        let mut steps = 0;
+        for slo in &mut self.slos {
+            slo.expire(at, &self.telemetry);
+            if steps < STEPS_AT_ONCE && slo.is_due(at, now) {
+                let mut batch = self.open.batch();
+                steps += slo.advance(at, &self.series, &self.instances, &mut batch, &self.telemetry);
+            }
+        }
+        self.forget_samples();
+        self.publish_sizes();
+        steps
+    }
+
+    /// Times later than this were shown by a clock that was wrong, and so were the samples that it let in.
+    fn set_back(&mut self, at: Timestamp) {
+        for Series { recorded, samples } in &mut self.series {
+            recorded.set_back(at);
+            samples.retain(|sample| sample.at <= at);
+        }
+        for slo in &mut self.slos {
+            slo.set_back(at);
+        }
+    }
+
+    // --- samples ---
+
+    fn take_samples(&mut self) {
+        for recorded in self.recent.take_opened() {
+            let place = self.series.len();
+            self.slos.iter_mut().for_each(|slo| slo.link(place, &recorded));
+            self.series.push(Series { recorded, samples: Vec::new() });
+        }
+        let dropped: u64 = self.series.iter_mut().map(Series::take).sum();
+        self.telemetry.dropped.inc_by(dropped);
+        self.telemetry.refused.inc_by(self.recent.take_refused());
+    }
+
+    /// Forgets what no step looks back to any more, and series that have ended long ago.
+    fn forget_samples(&mut self) {
+        let mut needed_from = vec![Timestamp(i64::MAX); self.series.len()];
+        for slo in &self.slos {
+            let from = slo.needs_from();
+            slo.selected.iter().flat_map(|selected| &selected.series).for_each(|place| {
+                needed_from[*place] = needed_from[*place].min(from);
+            });
+        }
+        for (series, from) in self.series.iter_mut().zip(needed_from) {
+            series.forget_to(from);
+        }
+        let all = self.series.len();
+        let recent = &self.recent;
+        self.series.retain(|series| !series.samples.is_empty() || !recent.close_unused(&series.recorded));
+        if self.series.len() < all {
+            self.link_all();
+        }
+    }
+
+    fn link_all(&mut self) {
+        for slo in &mut self.slos {
+            slo.selected.iter_mut().for_each(|selected| selected.series.clear());
+            for (place, series) in self.series.iter().enumerate() {
+                slo.link(place, &series.recorded);
+            }
+        }
+    }
+
+    fn publish_sizes(&self) {
+        let samples: usize = self.series.iter().map(|series| series.samples.len()).sum();
+        let held: usize = self.series.iter().map(|series| series.samples.capacity()).sum();
+        let bytes =
+            held * size_of::<Sample>() + self.series.len() * (size_of::<Series>() + size_of::<Recorded>());
+        self.telemetry.series.set(self.series.len() as i64);
+        self.telemetry.samples.set(samples as i64);
+        self.telemetry.memory.set(bytes as i64);
+    }
+}
+
+// === impl Series ===
+
+impl Series {
+    /// Takes what was recorded. Returns how many samples were lost because there were too many.
+    fn take(&mut self) -> u64 {
+        let lost = self.recorded.take(&mut self.samples);
+        let surplus = self.samples.len().saturating_sub(SAMPLES_PER_SERIES_MAX);
+        self.samples.drain(..surplus);
+        lost + surplus as u64
+    }
+
+    fn forget_to(&mut self, from: Timestamp) {
+        let unneeded = self.samples.partition_point(|sample| sample.at < from);
+        self.samples.drain(..unneeded);
+        if self.samples.capacity() > 4 * self.samples.len() {
+            self.samples.shrink_to(2 * self.samples.len());
+        }
+    }
+}
+
+// === impl SampledSlo ===
+
+impl SampledSlo {
+    fn new(generation: u64, place: usize, sampled: &Sampled, all: Arc<Instance>) -> Option<Self> {
+        let mut selectors: Vec<Selector> = Vec::new();
+        for selector in sampled.question.expressions().flat_map(Expression::selectors) {
+            if !selectors.contains(selector) {
+                selectors.push(selector.clone());
+            }
+        }
+        let selected = selectors.into_iter().map(|selector| Selected { selector, series: Vec::new() });
+        let lookback = sampled.question.expressions().map(Expression::lookback).max()?;
+        Some(Self {
+            generation,
+            place,
+            lookback,
+            selected: selected.collect(),
+            all,
+            next: None,
+            groups: HashMap::new(),
+            sampled: sampled.clone(),
+        })
+    }
+
+    /// Goes on where the same SLO was in the plan before.
+    fn succeed(&mut self, before: Self, instances: &Instances) {
+        self.next = before.next;
+        for (labels, Group { seen, .. }) in before.groups {
+            if let Some(instance) = instances.group(self.generation, self.place, &labels) {
+                self.groups.insert(labels, Group { instance, seen });
+            }
+        }
+    }
+
+    /// Takes note of a series if an expression selects it.
+    fn link(&mut self, place: usize, recorded: &Recorded) {
+        for selected in &mut self.selected {
+            if selected.selector.matches(&recorded.labels) {
+                selected.series.push(place);
+            }
+        }
+    }
+
+    /// Whether its next step is to be evaluated: samples of that time are there, and not only a part of them.
+    fn is_due(&self, at: Timestamp, now: Timestamp) -> bool {
+        let has_samples = match (self.next, self.all.last_sample()) {
+            (Some(next), Some(last)) => next <= at && last > next - AWAITED,
+            (None, last) => last.is_some(),
+            (Some(_), None) => false,
+        };
+        has_samples && !self.all.is_catching_up(now)
+    }
+
+    /// Evaluates what is due. Returns the number of steps.
+    fn advance(
+        &mut self,
+        at: Timestamp,
+        series: &[Series],
+        instances: &Instances,
+        batch: &mut Batch<'_>,
+        telemetry: &SamplingMetrics,
+    ) -> usize {
+        let (step, known_to) = (self.sampled.step, self.all.last_sample().unwrap_or(at));
+        let first = || Some(self.first_step(series)?.max((at - PENDING_MAX).floor(step)));
+        let Some(mut next) = self.next.or_else(first) else { return 0 };
+        let mut steps = 0;
+        while next <= at && known_to > next - AWAITED {
+            let outcome = self.evaluate(next, series, instances, batch);
+            telemetry.steps.with_label_values(&[outcome]).inc();
+            steps += 1;
+            next = next + step;
+        }
+        self.next = Some(next);
+        steps
+    }
+
+    /// Whether its next step has been pending for too long.
+    fn is_expired(&self, at: Timestamp) -> bool {
+        self.next.is_some_and(|next| next < (at - PENDING_MAX).floor(self.sampled.step))
+    }
+
+    /// Gives up steps that have been pending for too long.
+    fn expire(&mut self, at: Timestamp, telemetry: &SamplingMetrics) {
+        let oldest = (at - PENDING_MAX).floor(self.sampled.step);
+        let Some(next) = self.next.filter(|next| *next < oldest) else { return };
+        let expired = oldest.since(next).as_millis() / self.sampled.step.as_millis().max(1);
+        telemetry.steps.with_label_values(&["expired"]).inc_by(expired as u64);
+        self.next = Some(oldest);
+        self.end_groups(oldest);
+    }
+
+    /// The first step behind its oldest sample.
+    fn first_step(&self, series: &[Series]) -> Option<Timestamp> {
+        let places = self.selected.iter().flat_map(|selected| &selected.series);
+        let oldest =
+            places.filter_map(|place| series[*place].samples.first()).map(|sample| sample.at).min()?;
+        Some(oldest.floor(self.sampled.step) + self.sampled.step)
+    }
+
+    /// Adds the events of a step. Returns what became of it.
+    fn evaluate(
+        &mut self,
+        at: Timestamp,
+        series: &[Series],
+        instances: &Instances,
+        batch: &mut Batch<'_>,
+    ) -> &'static str {
+        let view = View { selected: &self.selected, series };
+        let outcome = match question::ask(&self.sampled.question, at, &view) {
+            Err(_) => "ambiguous",
+            Ok(said) if said.is_empty() => "empty",
+            Ok(said) => {
+                said.into_iter().for_each(|(labels, events)| self.add(batch, instances, at, labels, events));
+                "evaluated"
+            }
+        };
+        self.end_groups(at);
+        outcome
+    }
+
+    /// Adds events to the SLO, and to the group of these labels.
+    fn add(
+        &mut self,
+        batch: &mut Batch<'_>,
+        instances: &Instances,
+        at: Timestamp,
+        labels: Labels,
+        events: Counts,
+    ) {
+        self.all.add(batch, at, at, events);
+        if self.all.role != Role::RollUp {
+            return;
+        }
+        if let Some(group) = self.group(instances, at, labels) {
+            if let Some(unseen_since) = group.instance.note_sample(at) {
+                batch.note_unseen(group.instance.sli, unseen_since.0, at.0);
+            }
+            group.seen = at;
+            group.instance.add(batch, at, at, events);
+        }
+    }
+
+    /// A group that is alive from here on; `None` if the SLO has as many as it may.
+    fn group(&mut self, instances: &Instances, at: Timestamp, labels: Labels) -> Option<&mut Group> {
+        if !self.groups.contains_key(&labels) {
+            let instance = instances.group(self.generation, self.place, &labels)?;
+            instance.note_live_series(1);
+            self.groups.insert(labels.clone(), Group { instance, seen: at });
+        }
+        self.groups.get_mut(&labels)
+    }
+
+    /// Lets go of groups without a value for a while.
+    fn end_groups(&mut self, at: Timestamp) {
+        self.groups.retain(|_, group| {
+            let is_alive = at.since(group.seen) < GROUP_ENDS_AFTER.max(self.sampled.step * 2);
+            if !is_alive {
+                group.instance.note_live_series(-1);
+            }
+            is_alive
+        });
+    }
+
+    /// From when on it needs samples.
+    fn needs_from(&self) -> Timestamp {
+        self.next.map_or(Timestamp(i64::MIN), |next| next - self.lookback)
+    }
+
+    fn set_back(&mut self, at: Timestamp) {
+        let next = at.floor(self.sampled.step) + self.sampled.step;
+        self.next = self.next.map(|known| known.min(next));
+        self.groups.values_mut().for_each(|group| group.seen = group.seen.min(at));
+    }
+}
+
+// === impl View ===
+
+impl Samples for View<'_> {
+    fn select<'a>(&'a self, selector: &Selector) -> impl Iterator<Item = (&'a Labels, &'a [Sample])> {
+        let selected = self.selected.iter().find(|selected| selected.selector == *selector);
+        let series = selected.into_iter().flat_map(|selected| &selected.series);
+        series.map(|place| {
+            let Series { recorded, samples } = &self.series[*place];
+            (&recorded.labels, samples.as_slice())
+        })
+    }
+}

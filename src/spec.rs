@@ -19,6 +19,7 @@ mod diagnostic;
 mod names;
 mod native;
 mod objects;
+mod openslo;
 mod pyrra;
 mod query;
 mod reader;
@@ -53,10 +54,10 @@ pub struct Specs {
 }
 
 /// What objects say for others to use, of whatever file.
-#[derive(Default)]
-struct Shared {
+struct Shared<'o> {
     sloth_windows: sloth::catalog::Catalog,
     policies: slo_generator::Policies,
+    openslo: openslo::Catalog<'o>,
 }
 
 /// What an object is.
@@ -69,6 +70,7 @@ enum Format {
     SlothWindows,
     SloGenerator,
     SloGeneratorConfig,
+    OpenSlo,
 }
 
 /// An SLO and where its name is.
@@ -130,9 +132,13 @@ fn sort<'p>(diagnostics: &mut [Diagnostic], paths: impl Iterator<Item = &'p str>
 
 // === what objects share ===
 
-impl Shared {
-    fn collect(settings: &Settings, objects: &[Object<'_>], diagnostics: &mut Vec<Diagnostic>) -> Self {
-        let mut shared = Self::default();
+impl<'o> Shared<'o> {
+    fn collect(settings: &Settings, objects: &'o [Object<'_>], diagnostics: &mut Vec<Diagnostic>) -> Self {
+        let mut shared = Self {
+            sloth_windows: sloth::catalog::Catalog::default(),
+            policies: slo_generator::Policies::default(),
+            openslo: openslo::Catalog::collect(settings, objects, diagnostics),
+        };
         for Object { source, root } in objects {
             let mut reader = Reader::new(settings, *source);
             match Format::of(root) {
@@ -148,11 +154,11 @@ impl Shared {
 
 // === objects to SLOs ===
 
-fn read_slos(settings: &Settings, objects: &[Object<'_>], shared: &Shared, specs: &mut Specs) {
+fn read_slos<'o>(settings: &Settings, objects: &'o [Object<'_>], shared: &Shared<'o>, specs: &mut Specs) {
     let mut known = BTreeMap::new();
     for object in objects {
         let mut reader = Reader::new(settings, object.source);
-        for Placed { slo, at } in read_object(&mut reader, &object.root, shared) {
+        for Placed { slo, at } in read_object(&mut reader, object, shared) {
             match known.entry(slo.id.clone()) {
                 Entry::Vacant(vacant) => {
                     vacant.insert(reader.describe(at));
@@ -170,7 +176,8 @@ fn report_second(reader: &mut Reader<'_>, at: Place, id: &SloId, first: &str) {
 }
 
 /// The SLOs of an object. One that is there for others has none.
-fn read_object(reader: &mut Reader<'_>, root: &Node, shared: &Shared) -> Vec<Placed> {
+fn read_object<'o>(reader: &mut Reader<'_>, object: &'o Object<'_>, shared: &Shared<'o>) -> Vec<Placed> {
+    let root = &object.root;
     match Format::of(root) {
         Some(Format::Native) => native::read(reader, root).into_iter().collect(),
         Some(Format::Pyrra) => pyrra::read(reader, root).into_iter().collect(),
@@ -182,6 +189,7 @@ fn read_object(reader: &mut Reader<'_>, root: &Node, shared: &Shared) -> Vec<Pla
         }
         // Read before.
         Some(Format::SloGeneratorConfig) => Vec::new(),
+        Some(Format::OpenSlo) => openslo::read(reader, object, &shared.openslo),
         None => {
             reader.error(root.at, format!("{}; {ACCEPTED}", describe_head(root)));
             Vec::new()
@@ -193,6 +201,9 @@ fn read_object(reader: &mut Reader<'_>, root: &Node, shared: &Shared) -> Vec<Pla
 
 impl Format {
     fn of(root: &Node) -> Option<Self> {
+        if openslo::is_object(root) {
+            return Some(Self::OpenSlo);
+        }
         match (root.scalar("apiVersion"), root.scalar("kind"), root.scalar("version")) {
             (Some(version), Some(native::KIND), _) if native::API_VERSIONS.contains(&version) => {
                 Some(Self::Native)

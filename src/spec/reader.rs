@@ -159,6 +159,11 @@ impl<'t> Reader<'t> {
         Some(Fields { at: node.at, entries })
     }
 
+    /// The fields of a mapping, whatever their names are.
+    pub(super) fn any_fields<'n>(&mut self, node: &'n Node) -> Option<Fields<'n>> {
+        Some(Fields { at: node.at, entries: self.map(node)? })
+    }
+
     pub(super) fn map<'n>(&mut self, node: &'n Node) -> Option<&'n [(Key, Node)]> {
         match &node.value {
             Value::Map(entries) => Some(entries),

@@ -30,7 +30,7 @@ pub(super) const METHODS: [(&str, Method); 3] = [
 const SLICE_MIN: Duration = Duration::from_secs(1);
 
 // With fewer slices in its short window, an alert's burn rate jumps over most factors.
-const SLICES_IN_SHORT_WINDOW: u32 = 5;
+pub(super) const SLICES_IN_SHORT_WINDOW: u32 = 5;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -41,14 +41,24 @@ const ROUND_SLICES: [u64; 18] =
 /// The length of a slice. It divides a day, so that days of UTC begin with a slice of their own.
 pub(super) fn read_slice(reader: &mut Reader<'_>, node: &Node, name: &str) -> Option<Duration> {
     let slice = reader.window(node, name)?;
+    check_slice(reader, node.at, slice, name)
+}
+
+/// A length at `at` that slices can have.
+pub(super) fn check_slice(
+    reader: &mut Reader<'_>,
+    at: Place,
+    slice: Duration,
+    name: &str,
+) -> Option<Duration> {
     let text = format_duration(slice);
     if slice < SLICE_MIN {
-        reader.error(node.at, format!("{name} {text} is too short; the shortest slice is 1s"));
+        reader.error(at, format!("{name} {text} is too short; the shortest slice is 1s"));
         return None;
     }
     if millis(DAY) % millis(slice) != 0 {
         let near = round_slices_near(slice);
-        reader.error(node.at, format!("{name} {text} does not divide a day evenly; choose {near}"));
+        reader.error(at, format!("{name} {text} does not divide a day evenly; choose {near}"));
         return None;
     }
     Some(slice)

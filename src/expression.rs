@@ -38,7 +38,7 @@ pub enum Expression {
     /// A function of values. There are as many arguments as it takes.
     Call(Function, Vec<Self>),
     /// `label_replace`.
-    LabelReplace(Box<Self>, LabelReplace),
+    LabelReplace(Box<Self>, Box<LabelReplace>),
     /// `label_join`.
     LabelJoin(Box<Self>, LabelJoin),
     /// What elements have in common: `sum by (job) (x)`.
@@ -348,10 +348,8 @@ impl Expression {
                 Labeling::AllBut(vec![BUCKET_BOUND.to_owned()]).narrow(arguments[1].possible_labels())
             }
             Self::Call(_, arguments) => arguments[0].possible_labels(),
-            Self::LabelReplace(of, LabelReplace { label, .. })
-            | Self::LabelJoin(of, LabelJoin { label, .. }) => {
-                of.possible_labels().map(|names| names.into_iter().chain([label.clone()]).collect())
-            }
+            Self::LabelReplace(of, replace) => with_label(of, &replace.label),
+            Self::LabelJoin(of, join) => with_label(of, &join.label),
             Self::Aggregate(_, labeling, of) | Self::Quantile(_, labeling, of) => {
                 labeling.narrow(of.possible_labels())
             }
@@ -367,6 +365,10 @@ impl Expression {
             _ => None,
         }
     }
+}
+
+fn with_label(of: &Expression, label: &str) -> Option<BTreeSet<String>> {
+    of.possible_labels().map(|names| names.into_iter().chain([label.to_owned()]).collect())
 }
 
 /// What `absent` says of a selector that selects nothing: the labels it would have had for sure.

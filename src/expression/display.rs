@@ -24,7 +24,8 @@ impl fmt::Display for Expression {
             Self::Call(function, arguments) => {
                 write!(f, "{}({})", function.name(), list(arguments.iter().map(Self::to_string)))
             }
-            Self::LabelReplace(of, LabelReplace { label, replacement, source }) => {
+            Self::LabelReplace(of, replace) => {
+                let LabelReplace { label, replacement, source } = &**replace;
                 let words = [label, replacement, source.name(), source.value()].map(quoted);
                 write!(f, "label_replace({of}, {})", list(words))
             }

@@ -153,8 +153,8 @@ impl Lowering {
         let [label, replacement, source, regex] = strings(expr, call)?.try_into().unwrap_or_default();
         let label = label_name(expr, label)?;
         let source = Matcher::new(&source, MatchOp::Regex, &regex)
-            .or_else(|error| refuse(&*call.args.args[4], error.to_string()))?;
-        Ok(Expression::LabelReplace(of, LabelReplace { label, replacement, source }))
+            .or_else(|error| refuse(&call.args.args[4], error.to_string()))?;
+        Ok(Expression::LabelReplace(of, Box::new(LabelReplace { label, replacement, source })))
     }
 
     fn label_join<'e>(self, expr: &'e Expr, call: &'e Call) -> Result<Expression, Refused<'e>> {
@@ -267,11 +267,11 @@ fn labeling(modifier: &LabelModifier) -> Labeling {
 
 /// The arguments behind the first one, which are strings.
 fn strings<'e>(expr: &'e Expr, call: &'e Call) -> Result<Vec<String>, Refused<'e>> {
-    let string = |argument: &'e Box<Expr>| match &**argument {
+    let string = |argument: &'e Expr| match argument {
         Expr::StringLiteral(literal) => Ok(literal.val.clone()),
         _ => refuse(expr, format!("{} takes strings behind its first argument", call.func.name)),
     };
-    call.args.args.iter().skip(1).map(string).collect()
+    call.args.args.iter().skip(1).map(|argument| string(argument)).collect()
 }
 
 fn label_name(expr: &Expr, name: String) -> Result<String, Refused<'_>> {

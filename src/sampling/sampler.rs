@@ -50,6 +50,8 @@ struct SampledSlo {
     all: Arc<Instance>,
     /// The step that is evaluated next; none before it has samples.
     next: Option<Timestamp>,
+    /// The newest sample of its series, unless others of its time are missing.
+    known_to: Option<Timestamp>,
     groups: HashMap<Labels, Group>,
 }
 
@@ -143,14 +145,17 @@ impl Sampler {
             self.set_back(at);
         }
         self.at = at;
-        if !self.slos.iter().any(|slo| slo.is_due(at, now) || slo.is_expired(at)) {
+        // Before samples are taken: what is known to be there is then among them.
+        let mut has_work = false;
+        self.slos.iter_mut().for_each(|slo| has_work |= slo.look(at, now));
+        if !has_work {
             return 0;
         }
         self.take_samples();
         let mut steps = 0;
         for slo in &mut self.slos {
             slo.expire(at, &self.telemetry);
-            if steps < STEPS_AT_ONCE && slo.is_due(at, now) {
+            if steps < STEPS_AT_ONCE && slo.is_due(at) {
                 let mut batch = self.open.batch();
                 steps += slo.advance(at, &self.series, &self.instances, &mut batch, &self.telemetry);
             }
@@ -263,6 +268,7 @@ impl SampledSlo {
             selected: selected.collect(),
             all,
             next: None,
+            known_to: None,
             groups: HashMap::new(),
             sampled: sampled.clone(),
         })
@@ -287,14 +293,16 @@ impl SampledSlo {
         }
     }
 
+    /// Takes note of how far its samples reach. Returns whether there is something to do.
+    fn look(&mut self, at: Timestamp, now: Timestamp) -> bool {
+        self.known_to = self.all.last_sample().filter(|_| !self.all.is_catching_up(now));
+        self.is_due(at) || self.is_expired(at)
+    }
+
     /// Whether its next step is to be evaluated: samples of that time are there, and not only a part of them.
-    fn is_due(&self, at: Timestamp, now: Timestamp) -> bool {
-        let has_samples = match (self.next, self.all.last_sample()) {
-            (Some(next), Some(last)) => next <= at && last > next - AWAITED,
-            (None, last) => last.is_some(),
-            (Some(_), None) => false,
-        };
-        has_samples && !self.all.is_catching_up(now)
+    fn is_due(&self, at: Timestamp) -> bool {
+        let is_due = |next: Timestamp, last: Timestamp| next <= at && last > next - AWAITED;
+        self.known_to.is_some_and(|last| self.next.is_none_or(|next| is_due(next, last)))
     }
 
     /// Evaluates what is due. Returns the number of steps.
@@ -306,17 +314,16 @@ impl SampledSlo {
         batch: &mut Batch<'_>,
         telemetry: &SamplingMetrics,
     ) -> usize {
-        let (step, known_to) = (self.sampled.step, self.all.last_sample().unwrap_or(at));
-        let first = || Some(self.first_step(series)?.max((at - PENDING_MAX).floor(step)));
-        let Some(mut next) = self.next.or_else(first) else { return 0 };
+        let oldest = (at - PENDING_MAX).floor(self.sampled.step);
+        let first = || Some(self.first_step(series)?.max(oldest));
+        self.next = self.next.or_else(first);
         let mut steps = 0;
-        while next <= at && known_to > next - AWAITED {
+        while let Some(next) = self.next.filter(|_| self.is_due(at)) {
             let outcome = self.evaluate(next, series, instances, batch);
             telemetry.steps.with_label_values(&[outcome]).inc();
             steps += 1;
-            next = next + step;
+            self.next = Some(next + self.sampled.step);
         }
-        self.next = Some(next);
         steps
     }
 

@@ -229,7 +229,7 @@ fn any_vector() -> impl Strategy<Value = Expression> {
                     let source = Matcher::new("b", MatchOp::Regex, &regex).ok()?;
                     Some(Expression::LabelReplace(
                         of,
-                        LabelReplace { label: "a".into(), replacement, source },
+                        Box::new(LabelReplace { label: "a".into(), replacement, source }),
                     ))
                 }
             ),

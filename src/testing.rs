@@ -5,6 +5,7 @@
 
 mod fleet;
 pub mod fuzz;
+mod kept;
 mod notation;
 mod oracle;
 mod script;
@@ -13,6 +14,7 @@ mod world;
 use crate::{slo::Slo, spec};
 
 pub use fleet::{Adds, Fleet};
+pub use kept::Kept;
 pub use notation::{SeriesLine, parse_labels, parse_series};
 pub use oracle::Oracle;
 pub use script::run_script;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use slod::{
-    expression::{Sample, Samples},
-    labels::{Labels, Selector},
+    expression::Sample,
+    labels::Labels,
     matching::Role,
     promql,
     report::{DataStatus, SloReport},
@@ -13,7 +13,7 @@ use slod::{
         Budgeting, Indicator, Objective, Question, Sampled, Slo, SloId, Target, Threshold, ThresholdOp,
         workbook_alerts,
     },
-    testing::{Sent, World, parse_labels, slos},
+    testing::{Kept, Sent, World, parse_labels, slos},
     time::Timestamp,
     window::Counts,
 };
@@ -313,16 +313,6 @@ fn a_backlog_is_looked_at_in_its_own_time() {
 
 // --- against all samples ---
 
-/// Every sample ever sent.
-struct All(Vec<(Labels, Vec<Sample>)>);
-
-impl Samples for All {
-    fn select<'a>(&'a self, selector: &Selector) -> impl Iterator<Item = (&'a Labels, &'a [Sample])> {
-        let selected = self.0.iter().filter(|(labels, _)| selector.matches(labels));
-        selected.map(|(labels, samples)| (labels, samples.as_slice())).collect::<Vec<_>>().into_iter()
-    }
-}
-
 const LOOKING_BACK: [&str; 5] = [
     "sum(load)",
     "max(max_over_time(load[7m] offset 10m))",
@@ -360,7 +350,7 @@ proptest! {
             }
         }
         let report = &world.tick(at(now)).snapshot().slos[0];
-        let (all, expression) = (All(all), promql::expression(expression).unwrap());
+        let (all, expression) = (Kept(all), promql::expression(expression).unwrap());
         let mut expected = Counts::ZERO;
         for second in (first.unwrap() / 60 + 1..=now / 60).map(|minute| minute * 60) {
             for (_, value) in expression.evaluate(at(second), &all).unwrap() {

@@ -7,6 +7,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nobody imports tests")]
 
 mod anchored;
+mod expressions;
 mod histograms;
 mod prometheus;
 mod start_timestamps;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
+use slod::labels::Labels;
 
 use crate::support::{Process, answers, free_address, json, wait_until};
 
@@ -90,6 +91,23 @@ impl Prometheus {
         assert!(answer["infos"].is_null() && answer["warnings"].is_null(), "{answer}");
         let value = answer["data"]["result"].get(0).map(|only| only["value"][1].clone());
         value.map(|text: Value| text.as_str().unwrap().parse().unwrap())
+    }
+
+    /// What an expression says at a time, without metric names.
+    pub fn vector(&self, promql: &str, at_seconds: f64) -> Vec<(Labels, f64)> {
+        let escaped: String = promql.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let answer = json(self.address, &format!("/api/v1/query?time={at_seconds}&query={escaped}"));
+        let result = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{promql}: {answer}"));
+        let number = |value: &Value| value.as_str().unwrap().parse().unwrap();
+        if answer["data"]["resultType"] == "scalar" {
+            return vec![(Labels::default(), number(&result[1]))];
+        }
+        let labels = |metric: &Value| {
+            let pairs =
+                metric.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap()));
+            Labels::new(pairs).unwrap().leave_out(&[])
+        };
+        result.iter().map(|element| (labels(&element["metric"]), number(&element["value"][1]))).collect()
     }
 
     pub fn log(&self) -> String {

@@ -119,7 +119,7 @@ fn data_group() -> Group {
 }
 
 fn health_group() -> Group {
-    Group { name: "slod-health", rules: vec![not_evaluating()] }
+    Group { name: "slod-health", rules: vec![not_evaluating(), specs_not_loaded()] }
 }
 
 /// Pages and tickets in one rule: the severity is a label of the series.
@@ -215,6 +215,22 @@ fn not_evaluating() -> Alert {
            {{ else }}Its series are missing: it is down, not scraped, or serves no SLO.{{ end }} \
            Burn-rate alerts cannot fire."],
     )
+}
+
+/// What was deployed is not what is evaluated.
+fn specs_not_loaded() -> Alert {
+    Alert::new("SlodSpecsNotLoaded", "slod_config_last_reload_successful == 0")
+        .for_("5m")
+        .severity("ticket")
+        .annotation(
+            "summary",
+            &["slod{{ with $labels.instance }} at {{ . }}{{ end }} does not evaluate all SLOs as they are written."],
+        )
+        .annotation(
+            "description",
+            &["A spec had an error when the specs were last read. At start the others are evaluated without it, \
+               later those before stay in force. slod's log and slod check tell the file and the line."],
+        )
 }
 
 // === impl Alert ===

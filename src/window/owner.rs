@@ -98,10 +98,9 @@ impl Windows {
     pub fn relayout(&mut self, sli: SliId, layout: &Arc<Layout>) {
         let Some(place) = self.places[sli.0 as usize] else { return };
         let (table, old_row) = (self.table_of(layout), place.row as usize);
-        let row = self.tables[table].insert();
-        let Ok([old, new]) = self.tables.get_disjoint_mut([place.table as usize, table]) else {
-            return self.tables[table].remove(row);
-        };
+        // Fails if they are the same.
+        let Ok([old, new]) = self.tables.get_disjoint_mut([place.table as usize, table]) else { return };
+        let row = new.insert();
         new.take_over(row, old, old_row);
         old.remove(old_row);
         self.places[sli.0 as usize] = Some(Place { table: table as u32, row: row as u32 });

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::spec::{
-    names,
-    reader::{Fields, Place, Reader, is_label_name},
-    yaml::{Node, Value},
+    names::is_label_name,
+    reader::{Fields, Place, Reader},
+    yaml::{Key, Node, Value},
 };
 
 /// An object, or one written in the place of a reference.
@@ -106,13 +106,11 @@ fn field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
 
 /// Labels for series; names that series cannot have are changed.
 fn read_labels(reader: &mut Reader<'_>, metadata: &Fields<'_>) -> BTreeMap<String, String> {
-    let entries = metadata.get("labels").and_then(|node| reader.map(node)).unwrap_or_default();
-    let mut labels = BTreeMap::new();
-    for (key, node) in entries {
-        let Some(value) = read_label(reader, node) else { continue };
-        labels.insert(names::label(reader, key.at, &key.name), value);
-    }
-    labels
+    let entries = metadata.get("labels").and_then(|node| reader.map(node)).unwrap_or_default().iter();
+    let labels: Vec<(&Key, String)> =
+        entries.filter_map(|(key, node)| Some((key, read_label(reader, node)?))).collect();
+    let named = labels.iter().map(|(key, value)| (key.at, key.name.as_str(), value.as_str()));
+    reader.picked_labels_renamed(named.collect())
 }
 
 /// A text, or a list of texts, which becomes one.

@@ -22,6 +22,7 @@ mod histograms;
 mod instant;
 mod linear;
 mod parse;
+mod precedence;
 mod reasons;
 mod steps;
 mod tokens;

@@ -11,7 +11,7 @@ use promql_parser::parser::{self, Expr};
 use super::{
     Error, Parsed, Refused, Spot, instant, is_counter_name,
     linear::{Lowering, Quotient, Sum, Value, simplified},
-    lower_lone_selector, number, refuse, refuse_wrong,
+    lower_lone_selector, number, precedence, reasons, refuse, refuse_wrong,
     steps::{Steps, steps},
     walk,
 };
@@ -134,6 +134,9 @@ type RefusedAt<'e> = (usize, Refused<'e>);
 
 impl<'q> Queries<'q> {
     fn compile(&self) -> Result<Compiled, Refusal> {
+        for (query, parsed) in self.parsed.iter().enumerate() {
+            precedence::check(&parsed.root).map_err(|refused| self.refusal(query, &refused))?;
+        }
         let (query, reason) = match self.counted() {
             Ok(compiled) => return Ok(compiled),
             Err((query, refused)) if refused.is_wrong => return Err(self.refusal(query, &refused)),
@@ -245,7 +248,7 @@ impl<'q> Queries<'q> {
         let value = lowerings[0].lower(root);
         let quotient = match value {
             Ok(Value::Quotient(quotient)) => Ok(quotient),
-            Ok(Value::Sum(_)) => refuse_wrong(root, "must be a ratio of two counts: sum(…) / sum(…)"),
+            Ok(Value::Sum(sum)) => refuse_wrong(root, reasons::of_count(&sum)),
             Ok(Value::Number(number)) => {
                 refuse_wrong(root, format!("is {number} whatever happens; write a ratio: sum(…) / sum(…)"))
             }

@@ -5,6 +5,8 @@ use promql_parser::parser::{
     token::{T_DIV, T_MUL},
 };
 
+use super::linear::{Sum, Unit};
+
 /// Why this is no sum of events.
 pub(super) fn of_operand(expr: &Expr) -> String {
     match expr {
@@ -22,6 +24,15 @@ pub(super) fn of_operand(expr: &Expr) -> String {
         Expr::StringLiteral(_) => "a string counts no events; use sum(rate(…))".to_owned(),
         _ => "this expression counts no events; use sum(rate(…))".to_owned(),
     }
+}
+
+/// Why a count is no ratio. One near zero looks like one until there is traffic.
+pub(super) fn of_count(sum: &Sum) -> String {
+    let per = if sum.unit == Unit::Second { " a second" } else { "" };
+    format!(
+        "must be a ratio: this counts events{per}, any number of them, and no share of all; divide it by all events: \
+         sum(…) / sum(…)"
+    )
 }
 
 /// Why the result of this function is no sum of events.

@@ -425,8 +425,54 @@ fn two_counts_make_an_indicator() {
         "query 1 at 0: the two queries group by different labels: \
            () and (x); group both by the same",
     );
-    check(Asked::BadRatio(a), "query 0 at 0: must be a ratio of two counts: sum(…) / sum(…)");
+    check(
+        Asked::BadRatio(a),
+        "query 0 at 0: must be a ratio: this counts events a second, any number of them, and no share of all; divide it \
+         by all events: sum(…) / sum(…)",
+    );
+    check(
+        Asked::BadRatio("increase(a_errors[5m])"),
+        "query 0 at 0: must be a ratio: this counts events, any number of them, and no share of all; divide it by all \
+         events: sum(…) / sum(…)",
+    );
     check(Asked::BadOfTotal("1", b), "query 0 at 0: number 1 counts no events; use sum(rate(…))");
+}
+
+#[test]
+fn a_default_that_an_operator_takes_away() {
+    #[track_caller]
+    fn check(marked: &str, expected: &str) {
+        let query = marked.replace('‸', "");
+        let settings = Settings { pull_interval: Some(Duration::from_secs(60)), ..Settings::default() };
+        let refusal = compile(Asked::BadRatio(&query), settings).err();
+        check_marked(marked, refusal.map(|refusal| refusal.error), expected);
+    }
+    check(
+        "sum(rate(a[5m])) ‸or vector(0) / sum(rate(b[5m]))",
+        "/ binds more than or, so that it takes only vector(0), and the result is a count where a ratio was meant; write \
+         (… or vector(0)) / …",
+    );
+    check(
+        "1 - (sum(rate(a[5m])) ‸or vector(0) + sum(rate(b[5m])) or vector(0)) / sum(rate(c[5m]))",
+        "+ binds more than or, so that it takes only vector(0), and the result is the first of them alone; write \
+         (… or vector(0)) + …",
+    );
+    check("sum(rate(a[5m])) ‸OR on() vector(0) - sum(rate(b[5m]))", "- binds more than or");
+    check("sum_over_time((up ‸or vector(0) / sum(x))[5m:1m])", "/ binds more than or");
+    check("a{b=\"or\"} ‸or (vector(0)) / sum(rate(b[5m]))", "/ binds more than or");
+}
+
+#[test]
+fn a_default_that_is_where_it_belongs() {
+    #[track_caller]
+    fn check(query: &str) {
+        let indicator = compile(Asked::BadRatio(query), Settings::default()).unwrap().indicator;
+        assert_eq!(print_indicator(&indicator), "+1*a of +1*b by ()", "{query}");
+    }
+    check("(sum(rate(a[5m])) or vector(0)) / sum(rate(b[5m]))");
+    check("sum(rate(a[5m])) / sum(rate(b[5m])) or vector(0)");
+    check("(sum(rate(a[5m])) or 0 * sum(rate(c[5m]))) / sum(rate(b[5m]))");
+    check("sum(rate(a[5m])) / sum(rate(b[5m])) or vector(0) / 1");
 }
 
 #[test]

@@ -310,7 +310,8 @@ fn wrong_shapes_of_an_sli() {
     check("    good: a\n    bad: b\n    total: c", choice);
     check(
         "    query: sum(rate(g[5m]))",
-        "f:9:12: error: query must be a ratio of two counts: sum(…) / sum(…)",
+        "f:9:12: error: query must be a ratio: this counts events a second, any number of them, and no share of all; \
+         divide it by all events: sum(…) / sum(…)",
     );
     check(
         "    good: sum(rate(a[5m])) / sum(rate(b[5m]))\n    total: sum(rate(t[5m]))",
@@ -811,7 +812,7 @@ fn sloth_fields() {
 #[test]
 fn a_bad_slo_does_not_hide_the_others() {
     let second = &SLOTH[SLOTH.find("  - name").unwrap()..];
-    let third = edit(second, "requests-availability", "other");
+    let third = edit(&edit(second, "requests-availability", "other"), "429", "418");
     let text = format!("{SLOTH}{}{third}", edit(second, "objective: 99.9", "objectiv: 99.9"));
     let specs = read("f", &text);
     assert_eq!(specs.slos.len(), 2);
@@ -936,7 +937,12 @@ fn ten_thousand_documents() {
     // Without its regular expression: to compile 20,000 of them takes seconds and tests nothing here.
     let plain = edit(NATIVE, r#"code!~"5..""#, r#"code!="500""#);
     let text: String = (0..10_000)
-        .map(|i| format!("---\n{}", plain.replace("api-availability", &format!("a{i}"))))
+        .map(|i| {
+            format!(
+                "---\n{}",
+                plain.replace("api-availability", &format!("a{i}")).replace("500", &i.to_string())
+            )
+        })
         .collect();
     let specs = read("f", &text);
     assert_eq!((specs.slos.len(), specs.diagnostics.len()), (10_000, 0));

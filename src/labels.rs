@@ -15,7 +15,7 @@ use pattern::compile;
 pub const METRIC_NAME: &str = "__name__";
 
 /// The label that holds the upper bound of a classic histogram's bucket.
-const BUCKET_BOUND: &str = "le";
+pub const BUCKET_BOUND: &str = "le";
 
 /// The label set of a series: sorted by name, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -254,6 +254,12 @@ impl Matcher {
     /// [`Self::value`]. `le="1"` is not: `1.0` satisfies it, too.
     pub fn is_exact(&self) -> bool {
         self.op == MatchOp::Equal && self.bound.is_none()
+    }
+
+    /// How Prometheus 3 writes the bound of a bucket that this is an equality with.
+    pub fn canonical_bound(&self) -> Option<String> {
+        let bound = self.bound.filter(|_| self.op == MatchOp::Equal)?;
+        spellings(bound).into_iter().next()
     }
 
     /// Whether a label of this value (empty: absent) satisfies the condition.

@@ -16,6 +16,7 @@ use crate::slo::{Slo, SloId};
 
 mod alerting;
 mod diagnostic;
+mod lint;
 mod names;
 mod native;
 mod objects;
@@ -31,6 +32,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
 
+use lint::Promises;
 use objects::Object;
 use reader::{Place, Reader};
 use yaml::Node;
@@ -73,10 +75,11 @@ enum Format {
     OpenSlo,
 }
 
-/// An SLO and where its name is.
+/// An SLO, and where its name and its SLI are.
 struct Placed {
     slo: Slo,
     at: Place,
+    sli: Place,
 }
 
 impl Default for Settings {
@@ -156,12 +159,16 @@ impl<'o> Shared<'o> {
 
 fn read_slos<'o>(settings: &Settings, objects: &'o [Object<'_>], shared: &Shared<'o>, specs: &mut Specs) {
     let mut known = BTreeMap::new();
+    let mut promises = Promises::default();
     for object in objects {
         let mut reader = Reader::new(settings, object.source);
-        for Placed { slo, at } in read_object(&mut reader, object, shared) {
+        let is_for_prometheus = Format::of(&object.root).is_some_and(Format::is_for_prometheus);
+        for Placed { slo, at, sli } in read_object(&mut reader, object, shared) {
             match known.entry(slo.id.clone()) {
                 Entry::Vacant(vacant) => {
                     vacant.insert(reader.describe(at));
+                    lint::check(&mut reader, sli, &slo.indicator, is_for_prometheus);
+                    promises.check(&mut reader, at, &slo, &specs.slos);
                     specs.slos.push(slo);
                 }
                 Entry::Occupied(first) => report_second(&mut reader, at, &slo.id, first.get()),
@@ -218,6 +225,12 @@ impl Format {
             (None, None, None) if slo_generator::is_config(root) => Some(Self::SloGeneratorConfig),
             _ => None,
         }
+    }
+
+    /// Whether its queries are meant for a Prometheus as they are written. Nothing but slod reads native ones, and
+    /// Pyrra rewrites those that it is given.
+    fn is_for_prometheus(self) -> bool {
+        !matches!(self, Self::Native | Self::Pyrra)
     }
 }
 

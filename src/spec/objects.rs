@@ -79,7 +79,7 @@ mod tests {
     use crate::spec::{Diagnostic, read};
 
     const SLO: &str = "{apiVersion: slod.dev/v1, kind: ServiceLevelObjective, metadata: {name: NAME, service: a}, \
-                       spec: {sli: {bad: 'sum(rate(b[5m]))', total: 'sum(rate(c[5m]))'}, \
+                       spec: {sli: {bad: 'sum(rate(NAME[5m]))', total: 'sum(rate(c[5m]))'}, \
                        objective: {target: 99.9, window: 30d}}}";
 
     /// Reads a text in which X and Y stand for SLOs of these names.

@@ -102,7 +102,7 @@ fn read_slo(
     let annotations = BTreeMap::new();
     let slo =
         Slo { id, description, labels, annotations, objective, indicator: indicator?, alerts: policy.alerts };
-    Some(Placed { slo, at: metadata.place("name") })
+    Some(Placed { slo, at: metadata.place("name"), sli: spec.place("service_level_indicator") })
 }
 
 /// The service, and the other labels.

@@ -292,7 +292,7 @@ fn to_slo(reader: &mut Reader<'_>, common: &Common<'_>, member: Member) -> Optio
         indicator,
         alerts,
     };
-    Some(Placed { slo, at })
+    Some(Placed { slo, at, sli: at })
 }
 
 fn describe(common: &Common<'_>, metadata: &Metadata<'_>) -> String {

@@ -26,7 +26,7 @@ pub(super) struct DataSource {
 #[derive(Clone)]
 pub(super) enum Sli<'o> {
     /// It counts, whatever the objective.
-    Ratio(Indicator),
+    Ratio(Box<Indicator>),
     /// Each objective has a condition on its value.
     Value(Gauge<'o>),
 }
@@ -79,7 +79,9 @@ pub(super) fn read<'o>(
     sources: &Named<'_, DataSource>,
 ) -> Option<Sli<'o>> {
     match (spec.get("ratioMetric"), spec.get("thresholdMetric")) {
-        (Some(ratio), None) => read_ratio(reader, ratio, sources).map(Sli::Ratio),
+        (Some(ratio), None) => {
+            read_ratio(reader, ratio, sources).map(|indicator| Sli::Ratio(Box::new(indicator)))
+        }
         (None, Some(metric)) => {
             const NAME: &str = "thresholdMetric";
             let node = read_metric(reader, NAME, metric, sources)?.node;
@@ -215,7 +217,7 @@ impl<'o> Sli<'o> {
                     reader
                         .warn(node.at, "op and value mean nothing to a ratio; they are for thresholdMetric");
                 }
-                Some(indicator.clone())
+                Some(indicator.as_ref().clone())
             }
             Self::Value(gauge) => {
                 let condition = objective::read_condition(reader, objective)?;

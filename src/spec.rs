@@ -98,8 +98,8 @@ impl Specs {
 }
 
 const ACCEPTED: &str = "accepted are kind: ServiceLevelObjective with apiVersion: slod.dev/v1, pyrra.dev/v1alpha1 or \
-                        sre.google.com/v2, and Sloth's version: prometheus/v1 and apiVersion: sloth.slok.dev/v1 \
-                        with kind: PrometheusServiceLevel or AlertWindows";
+                        sre.google.com/v2, Sloth's version: prometheus/v1 and apiVersion: sloth.slok.dev/v1, and \
+                        OpenSLO's apiVersion: openslo/v1 and openslo/v1alpha";
 
 /// Reads the documents of one file. `path` is for the diagnostics only.
 pub fn read(path: &str, text: &str) -> Specs {

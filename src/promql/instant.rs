@@ -17,7 +17,7 @@ use crate::{
         Aggregation, Binary, Expression, Function, LabelJoin, LabelReplace, Labeling, Operator, OverTime,
         Source, Span,
     },
-    labels::{MatchOp, Matcher},
+    labels::{MatchOp, Matcher, Selector},
     time::format_duration,
 };
 
@@ -49,6 +49,8 @@ const SUBQUERY_STEP: Duration = Duration::from_secs(60);
 // subqueries in subqueries of a few steps.
 const SUBQUERY_STEPS_MAX: u128 = 1_000;
 
+const NO_MOMENT: &str = "@ is not supported here: slod evaluates the present; remove it";
+
 /// What lowering needs to know.
 #[derive(Clone, Copy)]
 struct Lowering {
@@ -76,7 +78,7 @@ impl Lowering {
             }),
             Expr::VectorSelector(vector) => {
                 let offset = offset(expr, vector.offset.as_ref())?;
-                Ok(Expression::Latest(lower_selector(expr, &without_offset(vector))?, offset))
+                Ok(Expression::Latest(selector_at_no_moment(expr, vector)?, offset))
             }
             Expr::Aggregate(aggregate) => self.aggregate(expr, aggregate),
             Expr::Binary(binary) => self.binary(expr, binary),
@@ -173,7 +175,7 @@ impl Lowering {
             Expr::MatrixSelector(matrix) => {
                 let range = self.range(expr, matrix.range)?;
                 let offset = offset(expr, matrix.vs.offset.as_ref())?;
-                let selector = lower_selector(expr, &without_offset(&matrix.vs))?;
+                let selector = selector_at_no_moment(expr, &matrix.vs)?;
                 Ok(Span { of: Source::Series(selector), range, offset })
             }
             Expr::Subquery(subquery) => self.subquery(expr, subquery),
@@ -183,8 +185,7 @@ impl Lowering {
 
     fn subquery<'e>(self, expr: &'e Expr, subquery: &'e SubqueryExpr) -> Result<Span, Refused<'e>> {
         if subquery.at.is_some() {
-            let message = "@ is not supported here: slod evaluates the present; remove it";
-            return refuse_at(expr, Spot::Token(T_AT), message);
+            return refuse_at(expr, Spot::Token(T_AT), NO_MOMENT);
         }
         let range = self.range(expr, subquery.range)?;
         let offset = offset(expr, subquery.offset.as_ref())?;
@@ -238,8 +239,11 @@ fn offset<'e>(expr: &'e Expr, offset: Option<&Offset>) -> Result<Duration, Refus
     }
 }
 
-fn without_offset(vector: &VectorSelector) -> VectorSelector {
-    VectorSelector { offset: None, ..vector.clone() }
+fn selector_at_no_moment<'e>(expr: &'e Expr, vector: &'e VectorSelector) -> Result<Selector, Refused<'e>> {
+    if vector.at.is_some() {
+        return refuse_at(expr, Spot::Token(T_AT), NO_MOMENT);
+    }
+    lower_selector(expr, vector)
 }
 
 fn matching<'e>(expr: &'e Expr, modifier: &'e BinModifier) -> Result<Labeling, Refused<'e>> {

@@ -26,6 +26,8 @@ use policy::Policy;
 
 pub(super) const API_VERSION: &str = "sre.google.com/v2";
 pub(super) const KIND: &str = "ServiceLevelObjective";
+const NO_BUDGET: &str =
+    "goal 1 leaves no error budget: every bad event overspends it without limit; promise less";
 /// The tool whose format it is.
 const TOOL: &str = "slo-generator";
 
@@ -122,7 +124,12 @@ fn read_goal(reader: &mut Reader<'_>, spec: &Fields<'_>) -> Option<Target> {
     let node = reader.required(spec, "goal")?;
     let goal = reader.number(node, "goal")?;
     match Target::new(goal) {
-        Ok(target) => Some(target),
+        Ok(target) => {
+            if target.is_all() {
+                reader.warn(node.at, NO_BUDGET);
+            }
+            Some(target)
+        }
         Err(_) if goal > 1.0 && goal < 100.0 => {
             let meant = (goal * 1e6).round() / 1e8;
             reader.error(node.at, format!("goal {goal} is above 1; did you mean {meant}?"));

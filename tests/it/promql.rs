@@ -340,7 +340,7 @@ fn sum(tape: &mut Tape, group: &str, series: &str) -> String {
         1 => format!("sum(rate({series}{RANGE})) {group}"),
         2 => format!("sum {group} (sum by (route, zone, instance, code) (rate({series}{RANGE})))"),
         3 => format!("(sum {group} (rate({series}{RANGE}) * 2) / 2)"),
-        _ => format!("sum {group} (sum without (instance) (rate({series}{RANGE})))"),
+        _ => format!("sum {group} (sum without (code) (rate({series}{RANGE})))"),
     }
 }
 

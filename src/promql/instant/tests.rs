@@ -74,7 +74,7 @@ fn refused_queries() {
         "rate(x‸[2h])",
         "range [2h] is too long: slod would keep every sample of it, the limit is 1h",
     );
-    check_refused("rate(x‸[0s])", "range [0s] is empty");
+    check_refused("rate(x[‸0s])", "duration must be greater than 0");
     check_refused("max_over_time(x‸[61m:1m])", "range [1h1m] is too long");
     check_refused("max_over_time(x[1h‸:1s])", "3600 steps are too many");
     check_refused("max_over_time(max_over_time(x[30m‸:15s])[30m:1m])", "3600 steps are too many");

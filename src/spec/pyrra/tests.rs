@@ -218,15 +218,15 @@ fn labels_that_slod_cannot_use_are_renamed() {
     let one = |to, expected: &str| check(RATIO, "pyrra.dev/team: payments", to, &[expected]);
     one(
         "pyrra.dev/cost-center: x",
-        "f:8:5: warning: label \"cost-center\" is called cost_center here: names have letters, digits and _ only",
+        "f:8:5: warning: label cost-center is published as cost_center: names have letters, digits and _ only",
     );
     one(
         "pyrra.dev/service: checkout",
-        "f:8:5: warning: label service is slod's own; this one is called exported_service here",
+        "f:8:5: warning: label service is published as exported_service: slod and Prometheus use that name",
     );
     one(
         "pyrra.dev/2nd: x",
-        "f:8:5: warning: label \"2nd\" is called _2nd here: names have letters, digits and _ only",
+        "f:8:5: warning: label 2nd is published as _2nd: names have letters, digits and _ only",
     );
     check(RATIO, "pyrra.dev/team: payments", "pyrra.dev/service: shop", &[]);
     check(
@@ -286,7 +286,7 @@ fn metrics_are_selectors() {
         "f:19:17: error: only a selector is supported here, such as queue_length{job=\"mail\"}",
     );
     one("orders_total{job=}", "f:19:34: error: cannot parse query as PromQL: invalid promql query");
-    one("orders_total{result=~\"(\"}", "f:19:38: error: cannot parse query as PromQL: illegal regex for (");
+    one("orders_total{result=~\"(\"}", "f:19:38: error: cannot use regular expression \"(\": unclosed group");
     one(
         "'{job=\"checkout\"}'",
         "f:19:18: error: a selector without a metric name would match every metric; name one",
@@ -334,6 +334,8 @@ fn latencies_have_bounds() {
         "search_seconds_bucket",
         "search_seconds",
         &[
+            "f:8:5: warning: no event is ever bad: search_seconds_count{job=\"search\"} is a part of what is subtracted from \
+             it, so that the budget stays whole and no alert can fire; bad events are all events less the good ones",
             "f:10:17: warning: success metric search_seconds does not end in _bucket, as those of histograms do",
         ],
     );

@@ -98,14 +98,18 @@ fn what_an_slo_needs() {
         CUT,
         "0.99",
         "1",
-        &["f:13:9: error: goal: target must lie between 0 and 1 (0% and 100%), both excluded; got 1"],
+        &[
+            "f:13:9: warning: goal 1 leaves no error budget: every bad event overspends it without limit; promise less",
+        ],
     );
     check(CUT, "0.99", "most", &["f:13:9: error: goal must be a number; got \"most\""]);
     check(
         CUT,
         "  description:",
         "  descripton: x\n  description:",
-        &["f:7:3: warning: unknown field `descripton`, did you mean `description`?"],
+        &[
+            "f:7:3: warning: unknown field `descripton`, did you mean `description`? slo-generator ignores it, and so does slod",
+        ],
     );
     check(
         CUT,
@@ -256,7 +260,7 @@ fn policies_that_are_not_there_or_not_used() {
     one(
         "exporters: {}",
         "exportrs: {}",
-        "f:17:1: warning: unknown field `exportrs`, did you mean `exporters`?",
+        "f:17:1: warning: unknown field `exportrs`, did you mean `exporters`? slo-generator ignores it, and so does slod",
     );
     let twice =
         "  quiet: {steps: [{window: 60, burn_rate_threshold: 1}]}\n---\nerror_budget_policies:\n  quiet:\n";

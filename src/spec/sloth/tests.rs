@@ -328,7 +328,7 @@ fn every_public_plugin_has_its_plan() {
     let mut shown = String::new();
     for (name, options) in calls {
         let specs = read("f", &with_plugin(name, options));
-        assert_eq!(specs.diagnostics, [], "{name}");
+        assert!(!specs.has_errors(), "{name}: {:?}", specs.diagnostics);
         write!(shown, "{name} {{{options}}}\n{}", show_indicator(&specs.slos[0])).unwrap();
     }
     insta::assert_snapshot!(shown);

@@ -49,7 +49,7 @@ fn read_slo(reader: &mut Reader<'_>, metadata: &Fields<'_>, spec: &Fields<'_>) -
     let id = SloId { service: service?.to_owned(), name: name?.to_owned() };
     let (indicator, objective) = (indicator?, objective?);
     let slo = Slo { id, description, labels, annotations, objective, indicator, alerts };
-    Some(Placed { slo, at: metadata.place("name"), sli: spec.place("sli") })
+    Some(Placed { slo, at: metadata.place("name"), sli: sli::place(spec) })
 }
 
 // === alerting ===

@@ -82,7 +82,11 @@ fn read_slo(reader: &mut Reader<'_>, metadata: &Fields<'_>, spec: &Fields<'_>) -
     let alerts = alerting::read(reader, spec, objective.as_ref());
     let (id, indicator, objective) = (id?, indicator?, objective?);
     let slo = Slo { id, description, labels, annotations, objective, indicator, alerts };
-    Some(Placed { slo, at: metadata.place("name"), sli: spec.place("indicator") })
+    Some(Placed {
+        slo,
+        at: metadata.place("name"),
+        sli: spec.place_within(&["indicator", "ratio", "errors", "metric"]),
+    })
 }
 
 // === metadata ===

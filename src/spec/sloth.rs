@@ -151,7 +151,11 @@ fn read_slo(reader: &mut Reader<'_>, node: &Node, service: &Service) -> Option<P
     let id = SloId { service: service.name.clone()?, name: name? };
     let (objective, indicator) = (objective?, indicator?);
     let slo = Slo { id, description, labels, annotations: Strings::new(), objective, indicator, alerts };
-    Some(Placed { slo, at: fields.place("name"), sli: fields.place("sli") })
+    Some(Placed {
+        slo,
+        at: fields.place("name"),
+        sli: fields.place_within(&["sli", "events", "error_query"]),
+    })
 }
 
 fn read_objective(reader: &mut Reader<'_>, slo: &Fields<'_>) -> Option<Objective> {

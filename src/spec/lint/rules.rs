@@ -5,7 +5,7 @@ use super::{
     selection::{Misfit, Relation, Selection},
 };
 use crate::{
-    labels::{BUCKET_BOUND, Matcher, Selector},
+    labels::{BUCKET_BOUND, MatchOp, Matcher, Selector},
     slo::{Counted, Grouping, Measure, Term},
 };
 
@@ -160,10 +160,17 @@ const OUTCOMES: [&[&str]; 8] = [
     &["SUCCESS", "FAILURE", "ERROR", "FAILED"],
 ];
 
+/// Of what a condition excludes, one failure is enough: it is meant to pick the rest.
 fn picks_success(matcher: &Matcher) -> bool {
-    OUTCOMES.iter().any(|outcomes| match outcomes {
-        [good, bad @ ..] => matcher.matches(good) && !bad.iter().any(|bad| matcher.matches(bad)),
-        [] => false,
+    OUTCOMES.iter().any(|outcomes| {
+        let [good, failures @ ..] = outcomes else { return false };
+        let mut failures = failures.iter();
+        let leaves_out = |failure: &&str| !matcher.matches(failure);
+        matcher.matches(good)
+            && match matcher.op() {
+                MatchOp::Equal | MatchOp::Regex => failures.all(|failure| leaves_out(failure)),
+                MatchOp::NotEqual | MatchOp::NotRegex => failures.any(|failure| leaves_out(failure)),
+            }
     })
 }
 
@@ -202,14 +209,15 @@ fn recorded(counted: &Counted) -> Option<String> {
 fn other_unit(counted: &Counted) -> Option<String> {
     selections(&counted.bad).chain(selections(&counted.total)).find_map(|part| {
         let (unit, upper) = (names::small_unit(part.family)?, part.interval.upper);
-        (upper > 0.0 && upper < unit.least).then(|| {
-            format!(
-                "{} selects what took up to {upper} {}, which nothing does; if {upper} s was meant, write le=\"{}\"",
-                part.term.selector,
-                unit.name,
-                upper * unit.per_second
-            )
-        })
+        if upper <= 0.0 || upper >= unit.least {
+            return None;
+        }
+        let meant = Matcher::equal(BUCKET_BOUND, &(upper * unit.per_second).to_string());
+        let (selector, unit, meant) = (&part.term.selector, unit.name, meant.canonical_bound()?);
+        Some(format!(
+            "{selector} selects what took up to {upper} {unit}, which nothing does; if {upper} s was meant, write \
+             le={meant:?}"
+        ))
     })
 }
 

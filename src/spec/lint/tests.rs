@@ -2,6 +2,8 @@
 
 use crate::spec::{Diagnostic, Severity, read};
 
+mod corpus;
+
 const SLOTH: &str = "{version: prometheus/v1, service: shop, slos: [{name: NAME, objective: 99, sli: SLI, alerting: \
                      {page_alert: {disable: true}, ticket_alert: {disable: true}}}]}";
 
@@ -89,6 +91,7 @@ fn the_bucket_of_the_fast_is_bad() {
     );
     check(&rate(r#"login_seconds_bucket{le="0.3"}"#), &rate(r#"login_seconds_bucket{le="2.5"}"#), fast);
     check_good(&format!("{all} - {}", rate(r#"login_seconds_bucket{le="0.3"}"#)), &all, fast);
+    check_pyrra_ratio(r#"login_seconds_bucket{le="0.3"}"#, "login_seconds_count", fast);
     let fraction = "histogram_fraction(0, 0.3, sum(rate(login_seconds[W])))";
     check_text(&sloth(&format!("{{raw: {{error_ratio_query: '{fraction}'}}}}")), fast);
     check_text(&native(&format!("{{query: '1 - {fraction}'}}")), fast);
@@ -205,6 +208,8 @@ fn success_as_the_error() {
     check(&rate(r#"a_total{code=~"2.."}"#), &rate("a_total"), well);
     check(&rate(r#"a_total{code!~"5.."}"#), &rate("a_total"), well);
     check(&rate(r#"a_total{status="success"}"#), &rate("a_total"), well);
+    check(&rate(r#"a_total{status!="error"}"#), &rate("a_total"), well);
+    check(&rate(r#"a_total{code!~"5..|429"}"#), &rate("a_total"), well);
     check(&rate(r#"a_total{grpc_code="OK",job="b"}"#), &rate(r#"a_total{job="b"}"#), well);
     check_pyrra_ratio(r#"a_total{code=~"2..|3.."}"#, "a_total", well);
     let good = rate(r#"a_total{result="failure"}"#);
@@ -225,6 +230,8 @@ fn errors_as_the_error() {
     check(&rate(r#"pay_success_total{late="y"}"#), &rate("pay_success_total"), &[]);
     check(&rate(r#"a_total{code=~"(5..|429)"}"#), &rate("a_total"), &[]);
     check(&rate(r#"a_total{code!="200"}"#), &rate("a_total"), &[]);
+    check(&rate(r#"a_total{code!="404"}"#), &rate("a_total"), &[]);
+    check(&rate(r#"a_total{status!~"success|cancelled"}"#), &rate("a_total"), &[]);
     check(&rate(r#"a_total{code!~"2.."}"#), &rate("a_total"), &[]);
     check(&rate(r#"a_total{grpc_code!="OK"}"#), &rate("a_total"), &[]);
     check(&rate(r#"a_total{grpc_code="2"}"#), &rate("a_total"), &[]);
@@ -304,14 +311,14 @@ fn bounds_in_another_unit() {
     check_one(
         "t_nanoseconds",
         "1",
-        &["up to 1 ns, which nothing does; if 1 s was meant, write le=\"1000000000\""],
+        &["up to 1 ns, which nothing does; if 1 s was meant, write le=\"1e+09\""],
     );
     check_one("t_ns", "0.5", &["up to 0.5 ns"]);
-    check_one("t_microseconds", "0.5", &["write le=\"500000\""]);
+    check_one("t_microseconds", "0.5", &["write le=\"500000.0\""]);
     check_one(
         "t_milliseconds",
         "0.3",
-        &["up to 0.3 ms, which nothing does; if 0.3 s was meant, write le=\"300\""],
+        &["up to 0.3 ms, which nothing does; if 0.3 s was meant, write le=\"300.0\""],
     );
     check_one("t_milliseconds", "0.5", &[]);
     check_one("t_milliseconds", "250", &[]);

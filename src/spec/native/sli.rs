@@ -41,6 +41,13 @@ pub(super) fn read(reader: &mut Reader<'_>, spec: &Fields<'_>) -> Option<Indicat
     Some(indicator)
 }
 
+/// Where what it counts is said.
+pub(super) fn place(spec: &Fields<'_>) -> Place {
+    let sli = spec.place("sli");
+    let fields = ["bad", "good", "query", "threshold"].map(|name| spec.place_within(&["sli", name]));
+    fields.into_iter().find(|place| *place != sli).unwrap_or(sli)
+}
+
 fn check_type(reader: &mut Reader<'_>, sli: &Fields<'_>) {
     let found = reader.optional_text(sli, "type");
     if !found.is_empty() && !SLI_TYPES.contains(&found.as_str()) {

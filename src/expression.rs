@@ -14,7 +14,7 @@ mod operators;
 mod over_time;
 mod statistics;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
 use crate::{
     labels::{Labels, METRIC_NAME, MatchOp, Matcher, Selector},
@@ -126,10 +126,22 @@ pub struct Sample {
     pub value: f64,
 }
 
+/// A series, as an evaluation looks at it.
+#[derive(Clone, Debug)]
+pub struct Series<'a> {
+    /// Its labels.
+    pub labels: &'a Labels,
+    /// Its labels without the metric name. Most functions leave it out, and to do so each time would be most of
+    /// their work.
+    pub nameless: Cow<'a, Labels>,
+    /// Its samples, in the order of time.
+    pub samples: &'a [Sample],
+}
+
 /// Where an evaluation finds samples.
 pub trait Samples {
-    /// Every series that this selector of the expression selects, with its samples in the order of time.
-    fn select<'a>(&'a self, selector: &Selector) -> impl Iterator<Item = (&'a Labels, &'a [Sample])>;
+    /// Every series that this selector of the expression selects.
+    fn select<'a>(&'a self, selector: &Selector) -> impl Iterator<Item = Series<'a>>;
 }
 
 /// A moment at which an expression has no value: Prometheus, too, answers with an error.

@@ -6,7 +6,7 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::{
     Ambiguous, Binary, Expression, Function, LOOKBACK, LabelJoin, LabelReplace, OverTime, Sample, Samples,
-    Source, Span, Vector, absent_labels, aggregation, operators,
+    Series, Source, Span, Vector, absent_labels, aggregation, operators,
     over_time::{self, Window},
     statistics,
 };
@@ -80,16 +80,16 @@ impl<S: Samples> Evaluation<'_, S> {
             Expression::Call(function, arguments) => return self.call(*function, arguments),
             Expression::Latest(selector, offset) => {
                 let latest = self.latest(selector, self.at - *offset);
-                latest.map(|(labels, sample)| (labels.clone(), sample.value)).collect()
+                latest.map(|(series, sample)| (series.labels.clone(), sample.value)).collect()
             }
             Expression::OverTime(function, span) => self.over_time(*function, span)?,
             Expression::QuantileOverTime(quantile, span) => {
                 let q = self.scalar(quantile)?;
                 let values = |samples: &[Sample]| samples.iter().map(|sample| sample.value).collect();
                 let quantile = |(labels, samples): (Cow<'_, Labels>, Cow<'_, [Sample]>)| {
-                    (labels.leave_out(&[]), statistics::quantile(q, values(&samples)))
+                    (labels.into_owned(), statistics::quantile(q, values(&samples)))
                 };
-                self.matrix(span)?.into_iter().map(quantile).collect()
+                self.matrix(span, false)?.into_iter().map(quantile).collect()
             }
             Expression::LabelReplace(of, replace) => {
                 relabel(self.vector(of)?, |labels| replace.apply(labels))
@@ -149,7 +149,8 @@ impl<S: Samples> Evaluation<'_, S> {
         let Expression::Latest(selector, offset) = of else {
             return Ok(map(self.vector(of)?, |_| self.at.seconds()));
         };
-        let time = |(labels, sample): (&Labels, Sample)| (labels.leave_out(&[]), sample.at.seconds());
+        let time =
+            |(series, sample): (Series<'_>, Sample)| (series.nameless.into_owned(), sample.at.seconds());
         Ok(self.latest(selector, self.at - *offset).map(time).collect())
     }
 
@@ -160,24 +161,23 @@ impl<S: Samples> Evaluation<'_, S> {
     // --- samples ---
 
     /// The newest samples up to a time that count for it.
-    fn latest(&self, selector: &Selector, at: Timestamp) -> impl Iterator<Item = (&Labels, Sample)> {
+    fn latest(&self, selector: &Selector, at: Timestamp) -> impl Iterator<Item = (Series<'_>, Sample)> {
         let window = Window { end: at, range: LOOKBACK };
-        self.samples.select(selector).filter_map(move |(labels, samples)| {
-            let newest = window.of(samples).last()?;
-            (!is_stale_marker(newest.value)).then_some((labels, *newest))
+        self.samples.select(selector).filter_map(move |series| {
+            let newest = *window.of(series.samples).last()?;
+            (!is_stale_marker(newest.value)).then_some((series, newest))
         })
     }
 
     fn over_time(&self, function: OverTime, span: &Span) -> Result<Vector, Ambiguous> {
-        let matrix = self.matrix(span)?;
+        let keeps_name = function == OverTime::Last;
+        let matrix = self.matrix(span, keeps_name)?;
         if function == OverTime::Absent {
             return Ok(self.absent(matrix.is_empty(), span.selector()));
         }
         let window = self.window(span);
         let element = |(labels, samples): (Cow<'_, Labels>, Cow<'_, [Sample]>)| {
-            let value = over_time::apply(function, &samples, window)?;
-            let keeps_name = function == OverTime::Last;
-            Some((if keeps_name { labels.into_owned() } else { labels.leave_out(&[]) }, value))
+            Some((labels.into_owned(), over_time::apply(function, &samples, window)?))
         };
         Ok(matrix.into_iter().filter_map(element).collect())
     }
@@ -187,16 +187,16 @@ impl<S: Samples> Evaluation<'_, S> {
     }
 
     /// All samples in a span, series by series; none without a sample, and no staleness markers.
-    fn matrix(&self, span: &Span) -> Result<Matrix<'_>, Ambiguous> {
+    fn matrix(&self, span: &Span, keeps_name: bool) -> Result<Matrix<'_>, Ambiguous> {
         let window = self.window(span);
         let selector = match &span.of {
             Source::Series(selector) => selector,
-            Source::Steps(of, step) => return self.steps(of, window.steps(*step)),
+            Source::Steps(of, step) => return self.steps(of, window.steps(*step), keeps_name),
         };
-        let inside = self
-            .samples
-            .select(selector)
-            .map(|(labels, samples)| (Cow::Borrowed(labels), without_markers(window.of(samples))));
+        let inside = self.samples.select(selector).map(|series| {
+            let labels = if keeps_name { Cow::Borrowed(series.labels) } else { series.nameless };
+            (labels, without_markers(window.of(series.samples)))
+        });
         Ok(inside.filter(|(_, samples)| !samples.is_empty()).collect())
     }
 
@@ -205,6 +205,7 @@ impl<S: Samples> Evaluation<'_, S> {
         &self,
         of: &Expression,
         steps: impl Iterator<Item = Timestamp>,
+        keeps_name: bool,
     ) -> Result<Matrix<'_>, Ambiguous> {
         let mut matrix: Vec<(Labels, Vec<Sample>)> = Vec::new();
         let mut places: HashMap<Labels, usize> = HashMap::new();
@@ -221,7 +222,10 @@ impl<S: Samples> Evaluation<'_, S> {
                 samples.push(Sample { at, value });
             }
         }
-        let owned = |(labels, samples)| (Cow::Owned(labels), Cow::Owned(samples));
+        let owned = |(labels, samples): (Labels, _)| {
+            let labels = if keeps_name { labels } else { labels.leave_out(&[]) };
+            (Cow::Owned(labels), Cow::Owned(samples))
+        };
         Ok(matrix.into_iter().map(owned).collect())
     }
 }

@@ -30,6 +30,8 @@ struct Inner {
 pub struct Recorded {
     /// Its labels, with the metric name.
     pub(super) labels: Labels,
+    /// Its labels without the metric name.
+    pub(super) nameless: Labels,
     inbox: Mutex<Inbox>,
 }
 
@@ -63,7 +65,9 @@ impl Recent {
             return None;
         }
         let inbox = Inbox { last_at: Timestamp(i64::MIN), samples: Vec::new(), dropped: 0 };
-        let recorded = Arc::new(Recorded { labels: labels.clone(), inbox: Mutex::new(inbox) });
+        let nameless = labels.leave_out(&[]);
+        let recorded = Recorded { labels: labels.clone(), nameless, inbox: Mutex::new(inbox) };
+        let recorded = Arc::new(recorded);
         inner.opened.push(Arc::clone(&recorded));
         inner.known.insert(labels, Arc::clone(&recorded));
         Some(recorded)

@@ -1,13 +1,13 @@
 //! The steps of all SLOs with expressions: which are due, and what comes of them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     question,
     recent::{Recent, Recorded, SAMPLES_PER_SERIES_MAX},
 };
 use crate::{
-    expression::{Expression, Sample, Samples},
+    expression::{self, Expression, Sample, Samples},
     labels::{Labels, Selector},
     matching::{Instance, Instances, Plan, Role},
     slo::{Sampled, SloId},
@@ -81,8 +81,9 @@ struct View<'a> {
 const AWAITED: Duration = Duration::from_secs(60);
 // What a sender keeps when it cannot deliver: two hours, and one that it may take to come back to them.
 const PENDING_MAX: Duration = Duration::from_secs(3 * 3_600);
-// Steps of all SLOs that one call evaluates: a thousandth of a second each, if there are many series. An SLO
-// whose steps have begun gets all of them, since half of a backlog would tell another story.
+// From so many steps on SLOs that are behind wait for the next call: below a thousandth of a second each for a
+// thousand series. An SLO whose steps have begun gets all of them, since half of a backlog would tell another
+// story; and one that is not behind is not made to be.
 const STEPS_AT_ONCE: usize = 1_000;
 // Prometheus' lookback: a group without a value for that long has ended.
 const GROUP_ENDS_AFTER: Duration = Duration::from_secs(300);
@@ -155,7 +156,7 @@ impl Sampler {
         let mut steps = 0;
         for slo in &mut self.slos {
             slo.expire(at, &self.telemetry);
-            if steps < STEPS_AT_ONCE && slo.is_due(at) {
+            if slo.is_due(at) && (steps < STEPS_AT_ONCE || !slo.is_behind(at)) {
                 let mut batch = self.open.batch();
                 steps += slo.advance(at, &self.series, &self.instances, &mut batch, &self.telemetry);
             }
@@ -327,6 +328,11 @@ impl SampledSlo {
         steps
     }
 
+    /// Whether it has more than one step to evaluate.
+    fn is_behind(&self, at: Timestamp) -> bool {
+        self.next.is_none_or(|next| next + self.sampled.step <= at)
+    }
+
     /// Whether its next step has been pending for too long.
     fn is_expired(&self, at: Timestamp) -> bool {
         self.next.is_some_and(|next| next < (at - PENDING_MAX).floor(self.sampled.step))
@@ -429,12 +435,13 @@ impl SampledSlo {
 // === impl View ===
 
 impl Samples for View<'_> {
-    fn select<'a>(&'a self, selector: &Selector) -> impl Iterator<Item = (&'a Labels, &'a [Sample])> {
+    fn select<'a>(&'a self, selector: &Selector) -> impl Iterator<Item = expression::Series<'a>> {
         let selected = self.selected.iter().find(|selected| selected.selector == *selector);
         let series = selected.into_iter().flat_map(|selected| &selected.series);
         series.map(|place| {
             let Series { recorded, samples } = &self.series[*place];
-            (&recorded.labels, samples.as_slice())
+            let nameless = Cow::Borrowed(&recorded.nameless);
+            expression::Series { labels: &recorded.labels, nameless, samples }
         })
     }
 }

@@ -1,10 +1,10 @@
 //! Samples of series that are all kept, for expressions to be evaluated over.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use super::parse_series;
 use crate::{
-    expression::{Sample, Samples},
+    expression::{Sample, Samples, Series},
     labels::{Labels, Selector},
     time::Timestamp,
 };
@@ -32,8 +32,12 @@ impl Kept {
 }
 
 impl Samples for Kept {
-    fn select<'a>(&'a self, selector: &Selector) -> impl Iterator<Item = (&'a Labels, &'a [Sample])> {
+    fn select<'a>(&'a self, selector: &Selector) -> impl Iterator<Item = Series<'a>> {
         let selected = self.0.iter().filter(|(labels, _)| selector.matches(labels));
-        selected.map(|(labels, samples)| (labels, samples.as_slice()))
+        selected.map(|(labels, samples)| Series {
+            labels,
+            nameless: Cow::Owned(labels.leave_out(&[])),
+            samples,
+        })
     }
 }

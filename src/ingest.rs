@@ -288,8 +288,8 @@ impl Ingest {
     }
 
     /// Puts another plan in force, between two requests: what those before counted goes on in the SLOs that keep
-    /// their history, and those after count for the SLOs of this plan. Takes some 50 ns for each series followed
-    /// and 10 for each other known, during which requests wait.
+    /// their history, and those after count for the SLOs of this plan. Goes through all SLOs and series known,
+    /// during which requests wait.
     pub fn install(&self, plan: Plan) {
         let mut live = 0;
         drop(self.table.change(|table| {

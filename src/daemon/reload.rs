@@ -4,7 +4,7 @@
 //! force stays, and who asked is told why. Of the configuration only `specs` is taken over; what else differs is
 //! said to need a restart.
 
-use std::{fmt::Debug, path::PathBuf, time::Duration};
+use std::{fmt::Debug, path::PathBuf, thread, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -58,7 +58,7 @@ impl Reloader {
         now: impl Fn() -> Timestamp,
     ) -> Result<usize, String> {
         let _turn = self.turn.lock();
-        let specs = self.read().inspect_err(|reason| {
+        let specs = self.read_apart().inspect_err(|reason| {
             metrics.note_reload_failure();
             tracing::error!("the SLOs in force stay, cannot reload: {reason}");
         })?;
@@ -67,6 +67,16 @@ impl Reloader {
         metrics.note_load(count, 0, now().seconds());
         tracing::info!(slos = count, "specs reloaded");
         Ok(count)
+    }
+
+    /// In a thread of its own: what a thread allocates comes from a part of the heap that is its own while it lives,
+    /// and its successor takes over. Blocking threads of the runtime would leave a plan's worth in each of theirs.
+    fn read_apart(&self) -> Result<Specs, String> {
+        thread::scope(|scope| {
+            let reading = thread::Builder::new().name("slod-reload".to_owned());
+            let reading = reading.spawn_scoped(scope, || self.read()).map_err(|error| error.to_string())?;
+            reading.join().unwrap_or_else(|_| Err("BUG: reading specs panicked".to_owned()))
+        })
     }
 
     fn read(&self) -> Result<Specs, String> {

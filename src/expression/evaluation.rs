@@ -6,8 +6,9 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::{
     Ambiguous, Binary, Expression, Function, LOOKBACK, LabelJoin, LabelReplace, OverTime, Sample, Samples,
-    Series, Source, Span, Vector, absent_labels, aggregation, operators,
+    Series, Source, Span, Vector, aggregation, operators,
     over_time::{self, Window},
+    possible_labels::absent_labels,
     statistics,
 };
 use crate::{

@@ -209,9 +209,6 @@ impl Lowering {
             _ => range,
         };
         let refuse_range = |message| refuse_at(expr, Spot::Token(T_LEFT_BRACKET), message);
-        if range.is_zero() {
-            return refuse_range("range [0s] is empty; write one like [5m]".to_owned());
-        }
         if range > RANGE_MAX {
             let (range, limit) = (format_duration(range), format_duration(RANGE_MAX));
             return refuse_range(format!(

@@ -8,6 +8,7 @@ mod accelerated;
 mod accuracy;
 mod allocations;
 mod clock;
+mod corpus;
 mod daemon;
 mod e2e;
 mod expressions;

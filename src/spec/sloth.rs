@@ -154,7 +154,7 @@ fn read_slo(reader: &mut Reader<'_>, node: &Node, service: &Service) -> Option<P
     Some(Placed {
         slo,
         at: fields.place("name"),
-        sli: fields.place_within(&["sli", "events", "error_query"]),
+        sli: fields.place_within(&["sli", "events", service.spelling.error_query]),
     })
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Selection<'t> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Counter,
+    Classic,
     Native,
     Gauge,
 }
@@ -64,11 +65,8 @@ impl<'t> Selection<'t> {
     pub(super) fn of(term: &'t Term) -> Option<Self> {
         let name = term.selector.metric_name().filter(|_| term.replaces.is_empty())?;
         let (kind, family, interval) = match term.measure {
-            Measure::Increase => {
-                let (family, interval) = classic(name, term)?;
-                (Kind::Counter, family, interval)
-            }
-            Measure::VmRange(interval) => (Kind::Counter, name.strip_suffix("_bucket")?, interval),
+            Measure::Increase => counter(name, term)?,
+            Measure::VmRange(interval) => (Kind::Classic, name.strip_suffix("_bucket")?, interval),
             Measure::Histogram(HistogramMeasure::Count) => (Kind::Native, name, ALL),
             Measure::Histogram(HistogramMeasure::Within(interval)) => (Kind::Native, name, interval),
             Measure::Histogram(HistogramMeasure::Sum) => return None,
@@ -146,13 +144,14 @@ impl<'t> Selection<'t> {
     }
 }
 
-/// The family of a counter, and which observations it counts if it is of a classic histogram.
-fn classic<'t>(name: &'t str, term: &Term) -> Option<(&'t str, Interval)> {
+/// What a counter is of, and which observations it counts if it is of a classic histogram.
+fn counter<'t>(name: &'t str, term: &Term) -> Option<(Kind, &'t str, Interval)> {
     if let Some(family) = name.strip_suffix("_bucket") {
         let bound = term.selector.matchers.iter().find(|matcher| matcher.name() == BUCKET_BOUND)?;
-        return Some((family, Interval { upper: bound_of(bound)?, ..ALL }));
+        return Some((Kind::Classic, family, Interval { upper: bound_of(bound)?, ..ALL }));
     }
-    Some((name.strip_suffix("_count").unwrap_or(name), ALL))
+    let family = name.strip_suffix("_count").map(|family| (Kind::Classic, family, ALL));
+    Some(family.unwrap_or((Kind::Counter, name, ALL)))
 }
 
 /// The number that a matcher of `le` stands for, in whatever spellings.

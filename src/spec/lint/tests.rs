@@ -110,6 +110,7 @@ fn the_buckets_of_the_slow_are_bad() {
     check(&rate(r#"answer_bytes_bucket{le="0.5"}"#), &rate("answer_bytes_count"), &[]);
     check(&rate(r#"session_seconds_bucket{le="0.5"}"#), &rate("session_seconds_count"), &[]);
     check(&rate(r#"satisfaction_ratio_bucket{le="0.5"}"#), &rate("satisfaction_ratio_count"), &[]);
+    check(&rate(r#"login_seconds{le="0.3"}"#), &rate("login_seconds_count"), &[]);
     // Another histogram's.
     check(&rate(r#"login_seconds_bucket{le="0.3"}"#), &rate("logins_total"), &[]);
 }

@@ -71,27 +71,20 @@ fn not_within_total(counted: &Counted) -> Option<String> {
     }
     let totals: Vec<Selection<'_>> = selections(&counted.total).collect();
     selections(&counted.bad).find_map(|part| {
-        let mut misfits = Vec::new();
-        for whole in totals.iter().filter(|whole| whole.is_akin(&part)) {
-            misfits.push((whole, part.relation_to(whole)));
-        }
-        let is_alone = misfits.len() == 1;
-        let is_wrong = |relation: &Relation<'_>| match relation {
-            Relation::Outside(_) => true,
-            // Several may be the whole together.
-            Relation::Wider(_) => is_alone,
-            Relation::Within | Relation::Unknown => false,
-        };
-        if !misfits.iter().all(|(_, relation)| is_wrong(relation)) {
-            return None;
-        }
-        match misfits.into_iter().next()? {
-            (whole, Relation::Outside(misfit) | Relation::Wider(misfit)) => {
-                Some(describe_misfit(&part, whole, &misfit))
-            }
-            _ => None,
-        }
+        let akin: Vec<&Selection<'_>> = totals.iter().filter(|whole| whole.is_akin(&part)).collect();
+        let misfit = |whole| misfit(&part, whole, akin.len() == 1);
+        let misfits: Option<Vec<Misfit<'_>>> = akin.iter().map(|whole| misfit(whole)).collect();
+        Some(describe_misfit(&part, akin.first()?, misfits?.first()?))
     })
+}
+
+/// Why a part is none of a whole. Several may be the whole together: then it must lie outside of each.
+fn misfit<'t>(part: &Selection<'t>, whole: &Selection<'t>, is_alone: bool) -> Option<Misfit<'t>> {
+    match part.relation_to(whole) {
+        Relation::Outside(misfit) => Some(misfit),
+        Relation::Wider(misfit) if is_alone => Some(misfit),
+        Relation::Within | Relation::Unknown | Relation::Wider(_) => None,
+    }
 }
 
 fn describe_misfit(part: &Selection<'_>, whole: &Selection<'_>, misfit: &Misfit<'_>) -> String {
@@ -168,8 +161,8 @@ fn picks_success(matcher: &Matcher) -> bool {
         let leaves_out = |failure: &&str| !matcher.matches(failure);
         matcher.matches(good)
             && match matcher.op() {
-                MatchOp::Equal | MatchOp::Regex => failures.all(|failure| leaves_out(failure)),
-                MatchOp::NotEqual | MatchOp::NotRegex => failures.any(|failure| leaves_out(failure)),
+                MatchOp::Equal | MatchOp::Regex => failures.all(leaves_out),
+                MatchOp::NotEqual | MatchOp::NotRegex => failures.any(leaves_out),
             }
     })
 }

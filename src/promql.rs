@@ -26,9 +26,11 @@ mod precedence;
 mod reasons;
 mod steps;
 mod tokens;
+mod write;
 
-pub use compile::{Asked, Compiled, Doubt, Refusal, Settings, Template, compile};
+pub use compile::{Asked, Compiled, Doubt, Refusal, Settings, Template, compile, compile_at_steps};
 pub use instant::expression;
+pub use write::{Queries, count_of, queries};
 
 use tokens::Tokens;
 

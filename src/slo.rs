@@ -442,6 +442,25 @@ impl<E> Question<E> {
         };
         std::iter::once(one).chain(other)
     }
+
+    /// The same of other expressions, if each can be had.
+    ///
+    /// # Errors
+    /// The first that `map` returns.
+    pub fn try_map<'q, F, R>(&'q self, mut map: impl FnMut(&'q E) -> Result<F, R>) -> Result<Question<F>, R> {
+        Ok(match self {
+            Self::BadRatio(one) => Question::BadRatio(map(one)?),
+            Self::GoodRatio(one) => Question::GoodRatio(map(one)?),
+            Self::Condition(one, condition) => Question::Condition(map(one)?, *condition),
+            Self::Events { bad, total } => Question::Events { bad: map(bad)?, total: map(total)? },
+        })
+    }
+
+    /// The same of other expressions.
+    pub fn map<'q, F>(&'q self, mut map: impl FnMut(&'q E) -> F) -> Question<F> {
+        let Ok(mapped) = self.try_map(|expression| Ok::<F, std::convert::Infallible>(map(expression)));
+        mapped
+    }
 }
 
 // === impl Replace ===
@@ -587,6 +606,33 @@ impl Threshold {
             ThresholdOp::LessOrEqual => value <= self.bound,
             ThresholdOp::Greater => value > self.bound,
             ThresholdOp::GreaterOrEqual => value >= self.bound,
+        }
+    }
+}
+
+// === impl ThresholdOp ===
+
+impl ThresholdOp {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Less, Self::LessOrEqual, Self::Greater, Self::GreaterOrEqual];
+
+    /// OpenSLO's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Less => "lt",
+            Self::LessOrEqual => "lte",
+            Self::Greater => "gt",
+            Self::GreaterOrEqual => "gte",
+        }
+    }
+
+    /// PromQL's operator.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
         }
     }
 }

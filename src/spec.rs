@@ -18,7 +18,7 @@ mod alerting;
 mod diagnostic;
 mod lint;
 mod names;
-mod native;
+pub mod native;
 mod objects;
 mod openslo;
 mod pyrra;
@@ -51,8 +51,21 @@ pub struct Settings {
 pub struct Specs {
     /// The valid SLOs, in the order of the text. No two have the same id.
     pub slos: Vec<Slo>,
+    /// Where the name of each of them is.
+    pub places: BTreeMap<SloId, Location>,
     /// What is wrong or doubtful, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A position in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The file, as the caller named it.
+    pub path: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
 }
 
 /// What objects say for others to use, of whatever file.
@@ -158,15 +171,14 @@ impl<'o> Shared<'o> {
 // === objects to SLOs ===
 
 fn read_slos<'o>(settings: &Settings, objects: &'o [Object<'_>], shared: &Shared<'o>, specs: &mut Specs) {
-    let mut known = BTreeMap::new();
     let mut promises = Promises::default();
     for object in objects {
         let mut reader = Reader::new(settings, object.source);
         let is_for_prometheus = Format::of(&object.root).is_some_and(Format::is_for_prometheus);
         for Placed { slo, at, sli } in read_object(&mut reader, object, shared) {
-            match known.entry(slo.id.clone()) {
+            match specs.places.entry(slo.id.clone()) {
                 Entry::Vacant(vacant) => {
-                    vacant.insert(reader.describe(at));
+                    vacant.insert(reader.locate(at));
                     lint::check(&mut reader, sli, &slo.indicator, is_for_prometheus);
                     promises.check(&mut reader, at, &slo, &specs.slos);
                     specs.slos.push(slo);
@@ -178,7 +190,7 @@ fn read_slos<'o>(settings: &Settings, objects: &'o [Object<'_>], shared: &Shared
     }
 }
 
-fn report_second(reader: &mut Reader<'_>, at: Place, id: &SloId, first: &str) {
+fn report_second(reader: &mut Reader<'_>, at: Place, id: &SloId, first: &Location) {
     reader.error(at, format!("SLO {id} is already defined at {first}"));
 }
 
@@ -201,6 +213,14 @@ fn read_object<'o>(reader: &mut Reader<'_>, object: &'o Object<'_>, shared: &Sha
             reader.error(root.at, format!("{}; {ACCEPTED}", describe_head(root)));
             Vec::new()
         }
+    }
+}
+
+// === impl Location ===
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.path, self.line, self.column)
     }
 }
 

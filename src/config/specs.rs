@@ -13,6 +13,11 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Reads every spec that `patterns` name: files, directories (their `*.yaml` and `*.yml`) or globs. What
 /// cannot be read becomes a diagnostic beside those of the specs.
 pub fn load<P: AsRef<str>>(patterns: &[P]) -> Specs {
+    load_under(patterns, &spec::Settings::default())
+}
+
+/// As [`load`], under other settings.
+pub fn load_under<P: AsRef<str>>(patterns: &[P], settings: &spec::Settings) -> Specs {
     let mut files = Vec::new();
     let mut unreadable = Vec::new();
     for pattern in patterns {
@@ -28,7 +33,7 @@ pub fn load<P: AsRef<str>>(patterns: &[P]) -> Specs {
         let text = read(file).map_err(|reason| unreadable.push(Diagnostic::of_file(&path, reason)));
         Some((path, text.ok()?))
     });
-    let mut specs = spec::read_all(texts.collect::<Vec<_>>(), &spec::Settings::default());
+    let mut specs = spec::read_all(texts.collect::<Vec<_>>(), settings);
     unreadable.append(&mut specs.diagnostics);
     specs.diagnostics = unreadable;
     specs

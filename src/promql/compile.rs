@@ -120,6 +120,34 @@ pub fn compile(asked: Asked<'_>, settings: Settings) -> Result<Compiled, Refusal
     Queries { asked, settings, parsed: &parsed }.compile()
 }
 
+/// Compiles the queries of an SLI that are to be evaluated at steps of time, whatever they are.
+///
+/// # Errors
+/// When a query is no PromQL, or needs a Prometheus and there is none.
+pub fn compile_at_steps(
+    question: Question<&str>,
+    step: Duration,
+    settings: Settings,
+) -> Result<Indicator, Refusal> {
+    let mut texts = 0..;
+    let sampled = question.try_map(|text| {
+        let query = texts.next().unwrap_or_default();
+        let parsed = Parsed::new(text).map_err(|error| (true, Refusal { query, error }))?;
+        instant::lower(&parsed.root, None).map_err(|refused| {
+            let is_wrong = refused.is_wrong;
+            (is_wrong, Refusal { query, error: parsed.error(&refused.or_pull()) })
+        })
+    });
+    match sampled {
+        Ok(question) => Ok(Indicator::Sampled(Sampled { question, step })),
+        Err((false, _)) if settings.pull_interval.is_some() => {
+            let question = question.map(|text| (*text).to_owned());
+            Ok(Indicator::Pulled(Pulled { question, step }))
+        }
+        Err((_, refusal)) => Err(refusal),
+    }
+}
+
 /// The queries of an SLI, parsed.
 struct Queries<'q> {
     asked: Asked<'q>,

@@ -14,9 +14,9 @@ use super::{
 use crate::slo::{Grouping, HistogramMeasure, Interval, Measure};
 
 /// The label that classic histograms have instead of native buckets.
-const CLASSIC_BUCKET: &str = "le";
+pub(super) const CLASSIC_BUCKET: &str = "le";
 /// The one that VictoriaMetrics' have.
-const VM_BUCKET: &str = "vmrange";
+pub(super) const VM_BUCKET: &str = "vmrange";
 
 /// `histogram_count`, `histogram_sum` and `histogram_fraction`.
 pub(super) fn lower_call<'e>(

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Location;
+
 /// A remark on a place in a spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -37,6 +39,11 @@ impl Diagnostic {
     /// Whether something is not served because of it.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+
+    /// An error at a place in a file.
+    pub fn error(at: &Location, message: String) -> Self {
+        Self { severity: Severity::Error, ..Self::warning(&at.path, at.line, at.column, message) }
     }
 
     pub(super) fn warning(path: &str, line: u32, column: u32, message: String) -> Self {

@@ -1,4 +1,4 @@
-//! slod's own format: one SLO per document.
+//! slod's own format: one SLO per document. Read here, and written of SLOs of any format.
 
 use std::time::Duration;
 
@@ -13,8 +13,13 @@ use crate::{
     time::format_duration,
 };
 
+mod document;
+mod fields;
 mod objective;
 mod sli;
+mod write;
+
+pub use write::{Unsayable, schema, yaml};
 
 pub(super) const API_VERSIONS: [&str; 2] = ["slo.intra365.io/v1", "slod.dev/v1"];
 pub(super) const KIND: &str = "ServiceLevelObjective";
@@ -25,11 +30,9 @@ const LONG_BY_SHORT: u32 = 12;
 /// Reads one document.
 pub(super) fn read(reader: &mut Reader<'_>, document: &Node) -> Option<Placed> {
     reader.checked(|reader| {
-        let root = reader.fields(document, &["apiVersion", "kind", "metadata", "spec"])?;
-        let metadata = ["name", "service", "labels", "annotations"];
-        let metadata = reader.required_fields(&root, "metadata", &metadata);
-        let spec = ["description", "sli", "objective", "alerting"];
-        let spec = reader.required_fields(&root, "spec", &spec);
+        let root = reader.fields(document, &fields::ROOT)?;
+        let metadata = reader.required_fields(&root, "metadata", &fields::METADATA);
+        let spec = reader.required_fields(&root, "spec", &fields::SPEC);
         read_slo(reader, &metadata?, &spec?)
     })
 }
@@ -59,7 +62,7 @@ fn read_alerting(
     spec: &Fields<'_>,
     objective: Option<&Objective>,
 ) -> Vec<BurnRateAlert> {
-    let fields = spec.get("alerting").and_then(|node| reader.fields(node, &["burn_rate_alerts"]));
+    let fields = spec.get("alerting").and_then(|node| reader.fields(node, &fields::ALERTING));
     let Some(list) = fields.and_then(|fields| fields.get("burn_rate_alerts")) else {
         return objective.map_or_else(Vec::new, |objective| default_alerts(reader, spec, objective));
     };
@@ -86,18 +89,7 @@ fn default_alerts(reader: &mut Reader<'_>, spec: &Fields<'_>, objective: &Object
 }
 
 fn read_alert(reader: &mut Reader<'_>, node: &Node, objective: Option<&Objective>) -> Option<BurnRateAlert> {
-    let known = [
-        "severity",
-        "burn_rate",
-        "window",
-        "short_window",
-        "for",
-        "keep_firing_for",
-        "min_bad_events",
-        "labels",
-        "annotations",
-    ];
-    let fields = reader.fields(node, &known)?;
+    let fields = reader.fields(node, &fields::ALERT)?;
     let severity = reader.required_text(&fields, "severity");
     let factor = read_burn_rate(reader, &fields);
     let windows = read_windows(reader, &fields);
@@ -158,3 +150,6 @@ fn read_min_bad_events(reader: &mut Reader<'_>, alert: &Fields<'_>, default: f64
     }
     number
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     labels::Selector,
     promql::{self, Asked, Compiled, Template},
-    slo::{Counted, EXPORTED, Grouping, Indicator, Measure, OWN_LABELS, Term, Threshold},
+    slo::{Counted, EXPORTED, Grouping, Indicator, Measure, OWN_LABELS, Question, Term, Threshold},
 };
 
 /// How a format writes the window that a query is asked for.
@@ -102,6 +102,26 @@ pub(super) fn read_condition(
 ) -> Option<Indicator> {
     let text = fill(reader, dialect, query)?;
     compile(reader, dialect, Asked::Condition(&text, condition), &[query])
+}
+
+/// The indicator of queries that are evaluated at steps of time, as they are written.
+pub(super) fn read_at_steps(
+    reader: &mut Reader<'_>,
+    question: &Question<Query<'_>>,
+    step: Duration,
+) -> Option<Indicator> {
+    let settings =
+        promql::Settings { pull_interval: reader.settings.pull_interval, ..promql::Settings::default() };
+    let texts = question.map(|query| &*query.text);
+    match promql::compile_at_steps(texts, step, settings) {
+        Ok(indicator) => Some(indicator),
+        Err(refusal) => {
+            if let Some(query) = question.expressions().nth(refusal.query) {
+                query.error(reader, refusal.error.offset, &refusal.error.message);
+            }
+            None
+        }
+    }
 }
 
 /// A selector that stands alone, such as Pyrra's metrics.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::{
-    Settings,
+    Location, Settings,
     diagnostic::{Diagnostic, Severity},
     yaml::{Key, Node, Value},
 };
@@ -117,7 +117,12 @@ impl<'t> Reader<'t> {
 
     /// `path:line:column` of a place in the document.
     pub(super) fn describe(&self, at: Place) -> String {
-        format!("{}:{}:{}", self.path, self.line(at), at.column)
+        self.locate(at).to_string()
+    }
+
+    /// A place in the document as one in the file.
+    pub(super) fn locate(&self, at: Place) -> Location {
+        Location { path: self.path.to_owned(), line: self.line(at), column: at.column }
     }
 
     fn line(&self, at: Place) -> u32 {
@@ -321,12 +326,14 @@ impl<'t> Reader<'t> {
     /// A ratio of good events in percent, above 0 up to 100.
     pub(super) fn ratio(&mut self, node: &Node, name: &str) -> Option<f64> {
         let text = self.text(node)?;
-        let Ok(percent) = text.trim().trim_end_matches('%').trim_end().parse::<f64>() else {
+        let digits = text.trim().trim_end_matches('%').trim_end();
+        let Ok(percent) = digits.parse::<f64>() else {
             self.error(node.at, format!("{name} must be a percentage such as 99.9; got {text:?}"));
             return None;
         };
-        match ratio_of(percent) {
-            Ok(ratio) => Some(ratio),
+        match check_percent(percent, text.contains('%')) {
+            // Of the text, whose digits a number may not hold.
+            Ok(()) => format!("{digits}e-2").parse().ok().or(Some(shift(percent, -2))),
             Err(reason) => {
                 self.error(node.at, format!("{name} {percent} {reason}"));
                 None
@@ -341,12 +348,12 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// The ratio of a percentage. One below 1% was meant as a ratio.
-fn ratio_of(percent: f64) -> Result<f64, String> {
+/// Whether this may be a percentage. One below 1, if it has no sign, was meant as a ratio.
+fn check_percent(percent: f64, has_sign: bool) -> Result<(), String> {
     if percent > 100.0 {
         Err("is above 100%".to_owned())
-    } else if percent >= 1.0 {
-        Ok(shift(percent, -2))
+    } else if percent >= 1.0 || (has_sign && percent > 0.0) {
+        Ok(())
     } else if percent > 0.0 {
         Err(format!("is below 1%; did you mean {}?", shift(percent, 2)))
     } else {

@@ -274,7 +274,7 @@ fn native_thresholds() {
     check(
         "threshold:",
         "total: sum(rate(a[5m]))\n    threshold:",
-        "f:9:5: error: sli needs either query, or threshold, or exactly two of good, bad and total",
+        "f:9:5: error: sli needs either query, or bad_ratio, or threshold, or exactly two of good, bad and total",
     );
     let metric = "q{a=\"b\"}";
     check(metric, "[q]", "f:10:15: error: expected a text, found a list");
@@ -304,7 +304,7 @@ fn wrong_shapes_of_an_sli() {
         assert_eq!(report(&specs), [expected], "{sli}");
         assert!(specs.slos.is_empty(), "{sli}");
     }
-    let choice = "f:9:5: error: sli needs either query, or threshold, or exactly two of good, bad and total";
+    let choice = "f:9:5: error: sli needs either query, or bad_ratio, or threshold, or exactly two of good, bad and total";
     check("    type: latency", choice);
     check("    query: a\n    good: b", choice);
     check("    good: a\n    bad: b\n    total: c", choice);
@@ -459,7 +459,7 @@ fn wrong_windows() {
     check("window: {time_zone: UTC}", "f:16:13: error: missing field `calendar`");
     check(
         "window: {calendar: month, zone: UTC}",
-        "f:16:31: error: unknown field `zone`, expected one of calendar, time_zone",
+        "f:16:31: error: unknown field `zone`, expected one of calendar, time_zone, start, count",
     );
     check(
         "window: {calendar: fortnight}",

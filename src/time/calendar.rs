@@ -107,6 +107,17 @@ impl Calendar {
         self.unit
     }
 
+    /// How many units long its periods are.
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// The beginning of one of its periods, where another one than usual, as [`Self::starting`] takes it.
+    pub fn unusual_start(&self) -> Option<String> {
+        let is_usual = self.count == 1 && self.start == self.unit.natural_start();
+        (!is_usual).then(|| self.start.strftime("%Y-%m-%d %H:%M:%S").to_string())
+    }
+
     /// The usual length of its periods.
     pub fn nominal(&self) -> Duration {
         self.unit.nominal() * u32::from(self.count)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fields;
 use crate::{
     slo::{Budgeting, Objective, TimeWindow},
     spec::{
@@ -13,10 +14,12 @@ use crate::{
     time::{Calendar, CalendarUnit},
 };
 
+// Ten years of months; anything longer was not meant.
+const COUNT_MAX: f64 = 120.0;
+
 /// Reads the field `objective`.
 pub(super) fn read(reader: &mut Reader<'_>, spec: &Fields<'_>) -> Option<Objective> {
-    let known = ["target", "window", "windows", "budgeting", "slice"];
-    let fields = reader.required_fields(spec, "objective", &known)?;
+    let fields = reader.required_fields(spec, "objective", &fields::OBJECTIVE)?;
     let target = reader.required(&fields, "target").and_then(|node| reader.target(node, "target"));
     let windows = read_windows(reader, &fields);
     let budgeting = read_budgeting(reader, &fields);
@@ -68,13 +71,39 @@ fn read_window(reader: &mut Reader<'_>, node: &Node) -> Option<TimeWindow> {
 }
 
 fn read_calendar(reader: &mut Reader<'_>, node: &Node) -> Option<Calendar> {
-    let fields = reader.fields(node, &["calendar", "time_zone"])?;
+    let fields = reader.fields(node, &fields::CALENDAR)?;
     let units = CalendarUnit::ALL.map(|unit| (unit.name(), unit));
     let unit = reader.required(&fields, "calendar");
     let unit = unit.and_then(|node| reader.choice(node, "calendar unit", &units));
     // The zone is read even if the unit is wrong, for its errors.
-    windows::read_calendar(reader, unit.unwrap_or(CalendarUnit::Day), fields.get("time_zone"))
-        .filter(|_| unit.is_some())
+    let calendar = windows::read_calendar(reader, unit.unwrap_or(CalendarUnit::Day), fields.get("time_zone"));
+    let calendar = read_start(reader, &fields, calendar?)?;
+    unit.map(|_| calendar)
+}
+
+/// Where periods begin, if not where units do, and how many units long they are.
+fn read_start(reader: &mut Reader<'_>, window: &Fields<'_>, calendar: Calendar) -> Option<Calendar> {
+    let count = window.get("count").map_or(Some(1), |node| {
+        let count = reader.number(node, "count")?;
+        let whole = (1.0..=COUNT_MAX).contains(&count) && count.fract() == 0.0;
+        if !whole {
+            reader.error(node.at, format!("count {count} must be a whole number from 1 to {COUNT_MAX}"));
+        }
+        whole.then_some(count as u16)
+    });
+    let Some(node) = window.get("start") else {
+        if count? != 1 {
+            reader.error(window.place("count"), "periods of several units need a start; add one of them");
+        }
+        return Some(calendar);
+    };
+    match calendar.starting(reader.text(node)?, count?) {
+        Ok(calendar) => Some(calendar),
+        Err(error) => {
+            reader.error(node.at, format!("start {error}"));
+            None
+        }
+    }
 }
 
 // === budgeting ===
@@ -112,7 +141,7 @@ fn read_budgeting(reader: &mut Reader<'_>, objective: &Fields<'_>) -> Option<Bud
 
 /// The fields of `slice`, and its length.
 fn read_slice<'n>(reader: &mut Reader<'_>, objective: &Fields<'n>) -> Option<(Fields<'n>, Option<Duration>)> {
-    let fields = reader.required_fields(objective, "slice", &["window", "target"])?;
+    let fields = reader.required_fields(objective, "slice", &fields::SLICE)?;
     let slice = reader.required(&fields, "window");
     let slice = slice.and_then(|node| slices::read_slice(reader, node, "slice window"));
     Some((fields, slice))

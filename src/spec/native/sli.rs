@@ -1,12 +1,16 @@
 //! The native SLI: which events count, and which are bad.
 
+use std::time::Duration;
+
+use super::fields;
 use crate::{
-    slo::{Grouping, Indicator, Threshold, ThresholdOp},
+    slo::{Grouping, Indicator, Question, Threshold, ThresholdOp},
     spec::{
         query::{self, Dialect, Pair, Query, Ratio},
         reader::{Fields, Place, Reader, unknown},
         yaml::Node,
     },
+    time::format_duration,
 };
 
 // SRE workbook, chapter 2 ("The SLI menu").
@@ -21,19 +25,20 @@ const SLI_TYPES: [&str; 8] = [
     "durability",
 ];
 
-const OPS: [(&str, ThresholdOp); 4] = [
-    ("lt", ThresholdOp::Less),
-    ("lte", ThresholdOp::LessOrEqual),
-    ("gt", ThresholdOp::Greater),
-    ("gte", ThresholdOp::GreaterOrEqual),
-];
+const CHOICE: &str =
+    "sli needs either query, or bad_ratio, or threshold, or exactly two of good, bad and total";
 
-const CHOICE: &str = "sli needs either query, or threshold, or exactly two of good, bad and total";
+const CHOICE_AT_STEPS: &str =
+    "sli with step needs either query, or bad_ratio, or threshold, or bad and total";
+
+// No service is scraped more often.
+const STEP_MIN: Duration = Duration::from_secs(1);
+// A day has 24 such moments: too few to say anything of most windows.
+const STEP_MAX: Duration = Duration::from_secs(3_600);
 
 /// Reads the field `sli`.
 pub(super) fn read(reader: &mut Reader<'_>, spec: &Fields<'_>) -> Option<Indicator> {
-    let known = ["type", "query", "good", "bad", "total", "threshold", "group_by"];
-    let fields = reader.required_fields(spec, "sli", &known)?;
+    let fields = reader.required_fields(spec, "sli", &fields::SLI)?;
     check_type(reader, &fields);
     let group_by = read_group_by(reader, &fields);
     let mut indicator = read_events(reader, &fields)?;
@@ -56,24 +61,70 @@ fn check_type(reader: &mut Reader<'_>, sli: &Fields<'_>) {
 }
 
 fn read_events(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<Indicator> {
+    if let Some(step) = sli.get("step") {
+        return read_at_steps(reader, sli, step);
+    }
     let Some(threshold) = sli.get("threshold") else { return read_queries(reader, sli) };
-    if ["query", "good", "bad", "total"].iter().any(|name| sli.get(name).is_some()) {
+    if ["query", "bad_ratio", "good", "bad", "total"].iter().any(|name| sli.get(name).is_some()) {
         reader.error(sli.at, CHOICE);
     }
-    read_threshold(reader, threshold)
+    let (metric, condition) = read_threshold(reader, threshold)?;
+    query::read_condition(reader, Dialect::Plain, &metric, condition)
 }
 
-fn read_threshold(reader: &mut Reader<'_>, node: &Node) -> Option<Indicator> {
-    let fields = reader.fields(node, &["metric", "op", "value"])?;
+fn read_threshold<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<(Query<'n>, Threshold)> {
+    let fields = reader.fields(node, &fields::THRESHOLD)?;
     let metric = reader.required(&fields, "metric").and_then(|node| Query::of(reader, "metric", node));
-    let op = reader.required(&fields, "op").and_then(|node| reader.choice(node, "op", &OPS));
+    let ops = ThresholdOp::ALL.map(|op| (op.name(), op));
+    let op = reader.required(&fields, "op").and_then(|node| reader.choice(node, "op", &ops));
     let bound = reader.required(&fields, "value").and_then(|node| reader.number(node, "value"));
-    query::read_condition(reader, Dialect::Plain, &metric?, Threshold { op: op?, bound: bound? })
+    Some((metric?, Threshold { op: op?, bound: bound? }))
 }
+
+// --- at steps of time ---
+
+fn read_at_steps(reader: &mut Reader<'_>, sli: &Fields<'_>, step: &Node) -> Option<Indicator> {
+    let step = read_step(reader, step);
+    let ways = ["query", "bad_ratio", "threshold", "good", "bad", "total"];
+    let given: Vec<&str> = ways.into_iter().filter(|name| sli.get(name).is_some()).collect();
+    let mut query = |name: &'static str| Query::of(reader, name, sli.get(name)?);
+    let question = match given.as_slice() {
+        ["query"] => Question::GoodRatio(query("query")?),
+        ["bad_ratio"] => Question::BadRatio(query("bad_ratio")?),
+        ["bad", "total"] => Question::Events { bad: query("bad")?, total: query("total")? },
+        ["threshold"] => {
+            let (metric, condition) = read_threshold(reader, sli.get("threshold")?)?;
+            Question::Condition(metric, condition)
+        }
+        _ => {
+            reader.error(sli.at, CHOICE_AT_STEPS);
+            return None;
+        }
+    };
+    query::read_at_steps(reader, &question, step?)
+}
+
+fn read_step(reader: &mut Reader<'_>, node: &Node) -> Option<Duration> {
+    let step = reader.window(node, "step")?;
+    if (STEP_MIN..=STEP_MAX).contains(&step) {
+        return Some(step);
+    }
+    let [step, least, most] = [step, STEP_MIN, STEP_MAX].map(format_duration);
+    reader.error(node.at, format!("step {step} must be from {least} to {most}"));
+    None
+}
+
+// --- counted ---
 
 fn read_queries(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<Indicator> {
+    if let Some(ratio) = sli.get("bad_ratio") {
+        if ["query", "good", "bad", "total"].iter().any(|name| sli.get(name).is_some()) {
+            reader.error(sli.at, CHOICE);
+        }
+        return read_ratio(reader, Ratio::Bad, "bad_ratio", ratio);
+    }
     match (sli.get("query"), sli.get("good"), sli.get("bad"), sli.get("total")) {
-        (Some(ratio), None, None, None) => read_good_ratio(reader, ratio),
+        (Some(ratio), None, None, None) => read_ratio(reader, Ratio::Good, "query", ratio),
         (None, Some(good), None, Some(total)) => {
             read_pair(reader, Pair::GoodOfTotal, ("good", good), ("total", total))
         }
@@ -90,9 +141,9 @@ fn read_queries(reader: &mut Reader<'_>, sli: &Fields<'_>) -> Option<Indicator> 
     }
 }
 
-fn read_good_ratio(reader: &mut Reader<'_>, node: &Node) -> Option<Indicator> {
-    let query = Query::of(reader, "query", node)?;
-    query::read_ratio(reader, Dialect::Plain, Ratio::Good, &query)
+fn read_ratio(reader: &mut Reader<'_>, ratio: Ratio, name: &str, node: &Node) -> Option<Indicator> {
+    let query = Query::of(reader, name, node)?;
+    query::read_ratio(reader, Dialect::Plain, ratio, &query)
 }
 
 fn read_pair(

@@ -1,0 +1,220 @@
+//! SLOs of any format as documents of the native one.
+//!
+//! Invariant: what is written reads back as the same SLO, which [`yaml`] makes sure of each time.
+
+use super::{
+    API_VERSIONS,
+    document::{
+        Alerting, ApiVersion, Budgeting, BurnRateAlert, Calendar, CalendarUnit, Kind, Metadata, Number,
+        Objective, Percent, PromDuration, ServiceLevelObjective, Sli, Slice, Spec, Texts, Threshold, Window,
+    },
+};
+use crate::{
+    promql::{self, Queries},
+    slo::{self, Counted, Grouping, Indicator, Measure, Question, Slo, Term, TimeWindow},
+    spec::{self, Settings},
+    time,
+};
+
+/// An SLO that the native format has no words for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot be written in the native format: {0}")]
+pub struct Unsayable(String);
+
+/// The document of an SLO, which [`spec::read_all`] reads back under these settings.
+///
+/// # Errors
+/// When the format cannot say what the SLO is.
+pub fn yaml(slo: &Slo, settings: &Settings) -> Result<String, Unsayable> {
+    let document = document(slo)?;
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: LINE_WIDTH };
+    let text = serde_saphyr::to_string_with_options(&document, options)
+        .map_err(|error| Unsayable(error.to_string()))?;
+    let read = spec::read_all([("", &text)], settings);
+    if read.slos.first() == Some(slo) {
+        return Ok(text);
+    }
+    let error = read.diagnostics.into_iter().find(spec::Diagnostic::is_error);
+    Err(Unsayable(error.map_or_else(|| "it would mean something else".to_owned(), |error| error.message)))
+}
+
+/// The JSON Schema (2020-12) of a document.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(ServiceLevelObjective).to_value()
+}
+
+// As wide as most screens show.
+const LINE_WIDTH: usize = 110;
+
+fn document(slo: &Slo) -> Result<ServiceLevelObjective, Unsayable> {
+    debug_assert!(API_VERSIONS.contains(&"slod.dev/v1"), "BUG: {API_VERSIONS:?}");
+    let metadata = Metadata {
+        name: slo.id.name.clone(),
+        service: slo.id.service.clone(),
+        labels: Texts(slo.labels.clone()),
+        annotations: Texts(slo.annotations.clone()),
+    };
+    let description = Some(slo.description.clone()).filter(|description| !description.is_empty());
+    let spec = Spec {
+        description,
+        sli: sli(&slo.indicator)?,
+        objective: objective(&slo.objective),
+        alerting: alerting(slo),
+    };
+    Ok(ServiceLevelObjective {
+        api_version: ApiVersion::Slod,
+        kind: Kind::ServiceLevelObjective,
+        metadata,
+        spec,
+    })
+}
+
+// === the indicator ===
+
+fn sli(indicator: &Indicator) -> Result<Sli, Unsayable> {
+    match indicator {
+        Indicator::Counted(counted) => self::counted(counted),
+        Indicator::Sampled(sampled) => {
+            let step = Some(PromDuration(sampled.step));
+            Ok(Sli { step, ..question(sampled.question.map(ToString::to_string)) })
+        }
+        Indicator::Pulled(pulled) => {
+            let step = Some(PromDuration(pulled.step));
+            Ok(Sli { step, ..question(pulled.question.clone()) })
+        }
+    }
+}
+
+fn counted(counted: &Counted) -> Result<Sli, Unsayable> {
+    if let Some(threshold) = threshold(counted) {
+        let group_by = match &counted.group_by {
+            Grouping::By(names) => Some(names.clone()).filter(|names| !names.is_empty()),
+            Grouping::Without(_) => return Err(Unsayable("a threshold is grouped by labels".to_owned())),
+        };
+        return Ok(Sli { threshold: Some(threshold), group_by, ..Sli::default() });
+    }
+    let Some(queries) = promql::queries(counted) else {
+        return Err(Unsayable("PromQL has no sum of what it counts".to_owned()));
+    };
+    Ok(match queries {
+        Queries::BadOfTotal(bad, total) => Sli { bad: Some(bad), total: Some(total), ..Sli::default() },
+        Queries::GoodOfTotal(good, total) => Sli { good: Some(good), total: Some(total), ..Sli::default() },
+        Queries::BadRatio(ratio) => Sli { bad_ratio: Some(ratio), ..Sli::default() },
+        Queries::GoodRatio(ratio) => Sli { query: Some(ratio), ..Sli::default() },
+    })
+}
+
+/// The threshold of a gauge, if that is what is counted: all samples but those that meet a condition.
+fn threshold(counted: &Counted) -> Option<Threshold> {
+    let ([all, good], [total]) = (counted.bad.as_slice(), counted.total.as_slice()) else { return None };
+    let Measure::SamplesWhere(condition) = good.measure else { return None };
+    let is_rest = all == total && *good == Term { coefficient: -1.0, measure: good.measure, ..total.clone() };
+    let is_plain = total.coefficient == 1.0 && total.replaces.is_empty() && total.measure == Measure::Samples;
+    (is_rest && is_plain).then(|| threshold_of(total.selector.to_string(), condition))
+}
+
+fn threshold_of(metric: String, condition: slo::Threshold) -> Threshold {
+    Threshold { metric, op: condition.op.into(), value: Number(condition.bound) }
+}
+
+fn question(question: Question<String>) -> Sli {
+    match question {
+        Question::BadRatio(ratio) => Sli { bad_ratio: Some(ratio), ..Sli::default() },
+        Question::GoodRatio(ratio) => Sli { query: Some(ratio), ..Sli::default() },
+        Question::Condition(value, condition) => {
+            Sli { threshold: Some(threshold_of(value, condition)), ..Sli::default() }
+        }
+        Question::Events { bad, total } => Sli { bad: Some(bad), total: Some(total), ..Sli::default() },
+    }
+}
+
+// === the objective ===
+
+fn objective(objective: &slo::Objective) -> Objective {
+    let mut windows: Vec<Window> = objective.windows.iter().map(window).collect();
+    let window = if windows.len() == 1 { windows.pop() } else { None };
+    let windows = Some(windows).filter(|windows| !windows.is_empty());
+    let (budgeting, slice) = match objective.budgeting {
+        slo::Budgeting::Occurrences => (None, None),
+        slo::Budgeting::Timeslices { slice, target } => {
+            let slice = Slice { window: PromDuration(slice), target: Some(percent(target)) };
+            (Some(Budgeting::Timeslices), Some(slice))
+        }
+        slo::Budgeting::RatioTimeslices { slice } => {
+            (Some(Budgeting::RatioTimeslices), Some(Slice { window: PromDuration(slice), target: None }))
+        }
+    };
+    Objective { target: percent(objective.target.ratio()), window, windows, budgeting, slice }
+}
+
+fn window(window: &TimeWindow) -> Window {
+    let calendar = match window {
+        TimeWindow::Rolling(length) => return Window::Rolling(PromDuration(*length)),
+        TimeWindow::Calendar(calendar) => calendar,
+    };
+    Window::Calendar(Calendar {
+        calendar: match calendar.unit() {
+            time::CalendarUnit::Day => CalendarUnit::Day,
+            time::CalendarUnit::Week => CalendarUnit::Week,
+            time::CalendarUnit::Month => CalendarUnit::Month,
+            time::CalendarUnit::Quarter => CalendarUnit::Quarter,
+            time::CalendarUnit::Year => CalendarUnit::Year,
+        },
+        time_zone: Some(calendar.zone().to_owned()).filter(|zone| zone != "UTC"),
+        start: calendar.unusual_start(),
+        count: Some(calendar.count()).filter(|count| *count != 1),
+    })
+}
+
+/// A ratio as a percentage that reads back to it.
+fn percent(ratio: f64) -> Percent {
+    let text = percent_text(ratio);
+    match text.parse() {
+        // What is printed of a number may have fewer digits than its text.
+        Ok(number @ 1.0..) if f64::to_string(&number) == text => Percent::Number(Number(number)),
+        _ => Percent::Text(format!("{text}%")),
+    }
+}
+
+/// The digits of a ratio between 0 and 1 with the decimal point moved.
+fn percent_text(ratio: f64) -> String {
+    let digits = ratio.to_string();
+    let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
+    let fraction = format!("{fraction:0<2}");
+    let (first, rest) = fraction.split_at(2);
+    let whole = format!("{whole}{first}");
+    let whole = whole.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    if rest.is_empty() { whole.to_owned() } else { format!("{whole}.{rest}") }
+}
+
+// === alerts ===
+
+/// Nothing where the defaults are meant.
+fn alerting(slo: &Slo) -> Option<Alerting> {
+    let budgeting = slo.objective.budgeting;
+    if slo.alerts == slo::workbook_alerts(slo.objective.period(), budgeting) {
+        return None;
+    }
+    let burn_rate_alerts = slo.alerts.iter().map(|alert| burn_rate_alert(alert, budgeting)).collect();
+    Some(Alerting { burn_rate_alerts })
+}
+
+fn burn_rate_alert(alert: &slo::BurnRateAlert, budgeting: slo::Budgeting) -> BurnRateAlert {
+    let unless_zero = |duration: std::time::Duration| {
+        Some(duration).filter(|duration| !duration.is_zero()).map(PromDuration)
+    };
+    let default = slo::default_min_bad_events(&alert.severity, budgeting);
+    let is_default_short = alert.short == alert.long / super::LONG_BY_SHORT;
+    BurnRateAlert {
+        severity: alert.severity.clone(),
+        burn_rate: Number(alert.factor),
+        window: PromDuration(alert.long),
+        short_window: (!is_default_short).then_some(PromDuration(alert.short)),
+        for_: unless_zero(alert.for_),
+        keep_firing_for: unless_zero(alert.keep_firing_for),
+        min_bad_events: Some(alert.min_bad_events).filter(|least| *least != default).map(Number),
+        labels: Texts(alert.labels.clone()),
+        annotations: Texts(alert.annotations.clone()),
+    }
+}

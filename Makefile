@@ -1,7 +1,7 @@
 # The one door to every command: CI and people use the same. CI calls `make test` and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-peers test-deps check fmt fmt-check lint doc unit loom fuzz bench bench-peers rules clean
+.PHONY: help run test test-slow test-peers test-deps check fmt fmt-check lint doc unit loom fuzz bench bench-peers schema rules clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ bench: ## Run the benchmarks
 
 bench-peers: test-deps ## Measure slod beside Prometheus, VictoriaMetrics and vmagent (some 5 minutes; ARGS=--help)
 	cargo bench --quiet --bench peers -- $(ARGS)
+
+schema: ## Write config/slo.schema.json anew
+	cargo run --quiet -- schema > target/slo.schema.json
+	mv target/slo.schema.json config/slo.schema.json
 
 rules: ## Write config/rules/slod.rules.yml anew
 	cargo run --quiet -- rules > target/slod.rules.yml

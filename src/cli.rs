@@ -4,6 +4,7 @@
 //! given or it cannot be done, 2 the command line is not understood.
 
 mod check;
+mod convert;
 pub mod demo;
 mod serve;
 
@@ -13,10 +14,13 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use crate::rules;
+use crate::{
+    config::{self, Flags},
+    rules,
+};
 
 /// slod evaluates service level objectives on a stream of Prometheus samples.
 #[derive(Debug, Parser)]
@@ -32,6 +36,10 @@ enum Command {
     Serve(ServeArgs),
     /// Validate spec files; exit code 1 if one has an error
     Check(CheckArgs),
+    /// Print specs of any format as YAML of slod's own; exit code 1 if one cannot be
+    Convert(ConvertArgs),
+    /// Print the JSON Schema of slod's own spec format, for editors
+    Schema,
     /// Print a Prometheus rule file that alerts on slod's series
     Rules,
     /// Run slod with a simulated service and a live view of its SLOs
@@ -63,17 +71,48 @@ struct LogArgs {
     log_level: LevelFilter,
 }
 
+/// Which specs a command is for.
 #[derive(Debug, Args)]
-struct CheckArgs {
+struct SpecArgs {
     /// Spec files, directories or globs; those of the configuration file when none is given
     #[arg(value_name = "PATH")]
     paths: Vec<String>,
     /// Configuration file to take the specs from
     #[arg(long = "config.file", default_value = "slod.yaml", value_name = "FILE")]
     config_file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct ConvertArgs {
+    #[command(flatten)]
+    specs: SpecArgs,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    specs: SpecArgs,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Print what is counted of which series, when each alert fires, and what it costs, of each SLO
+    #[arg(long, conflicts_with_all = ["format", "keep_list"])]
+    explain: bool,
     /// Print the write_relabel_configs that send only the series the SLOs need
-    #[arg(long = "keep-list")]
+    #[arg(long = "keep-list", conflicts_with = "format")]
     keep_list: bool,
+    /// Exit with 1 for warnings, too
+    #[arg(long = "fatal-warnings")]
+    fatal_warnings: bool,
+}
+
+/// For whom to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// For programs (docs/checking.md)
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -87,7 +126,9 @@ struct DemoArgs {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve::serve(args),
-        Command::Check(args) => check::check(args),
+        Command::Check(args) => check::check(&args),
+        Command::Convert(args) => convert::convert(&args),
+        Command::Schema => convert::schema(),
         Command::Rules => print(&rules::rule_file()).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => serve::demo(&args),
     };
@@ -95,6 +136,18 @@ pub fn main() -> ExitCode {
         complain(&format!("slod: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+// === impl SpecArgs ===
+
+impl SpecArgs {
+    /// The paths given, else those of the configuration.
+    fn patterns(&self) -> anyhow::Result<Vec<String>> {
+        if self.paths.is_empty() {
+            return Ok(config::load(Some(&self.config_file), &Flags::default())?.specs);
+        }
+        Ok(self.paths.clone())
+    }
 }
 
 /// Writes to standard output. A reader that went away is none of our errors.

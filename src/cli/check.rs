@@ -1,71 +1,105 @@
 //! `slod check`: what the specs say, and what is wrong with them.
+//!
+//! What is found goes to standard output, a line per SLO; what is wrong goes to standard error, with the line of the
+//! spec. As JSON both go to standard output, for programs.
 
-use std::{collections::BTreeSet, process::ExitCode};
+mod explain;
+mod json;
+mod keep;
+mod snippet;
 
-use serde::Serialize;
-
-use super::{CheckArgs, complain, print};
-use crate::{
-    config::{self, Flags, specs},
-    labels::{METRIC_NAME, MatchOp, Selector},
-    slo::Slo,
-    spec::Specs,
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
 };
 
-/// `write_relabel_configs` as Prometheus has it.
-#[derive(Debug, Serialize)]
-struct KeepList {
-    write_relabel_configs: [Relabel; 1],
+use super::{CheckArgs, Format, complain, print};
+use crate::{
+    config::specs,
+    slo::{Indicator, Slo, TimeWindow},
+    spec::Specs,
+    time::format_duration,
+};
+use snippet::{Colors, Snippets};
+
+pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let specs = specs::load(&args.specs.patterns()?);
+    match args.format {
+        Format::Human => {
+            report(&specs);
+            print(&found(args, &specs)?)?;
+        }
+        Format::Json => print(&json::render(&specs)?)?,
+    }
+    let is_bad = specs.has_errors() || (args.fatal_warnings && !specs.diagnostics.is_empty());
+    Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-#[derive(Debug, Serialize)]
-struct Relabel {
-    source_labels: [&'static str; 1],
-    regex: String,
-    action: &'static str,
-}
-
-pub(super) fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
-    let patterns = if args.paths.is_empty() {
-        config::load(Some(&args.config_file), &Flags::default())?.specs
-    } else {
-        args.paths
-    };
-    let specs = specs::load(&patterns);
+fn report(specs: &Specs) {
+    let mut snippets = Snippets::new(Colors::of(&io::stderr()));
     for diagnostic in &specs.diagnostics {
-        complain(&diagnostic.to_string());
+        complain(&snippets.render(diagnostic));
     }
+}
+
+/// What was asked for of the good SLOs.
+fn found(args: &CheckArgs, specs: &Specs) -> anyhow::Result<String> {
     if args.keep_list {
-        print(&keep_list(&specs.slos)?)?;
-    } else {
-        print(&summary(&specs))?;
+        return keep::keep_list(&specs.slos);
     }
-    Ok(if specs.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let lines = if args.explain {
+        specs.slos.iter().map(|slo| explain::page(slo, &specs.places[&slo.id])).collect::<String>()
+    } else {
+        specs.slos.iter().map(line).collect()
+    };
+    Ok(lines + &summary(specs))
+}
+
+fn line(slo: &Slo) -> String {
+    let alerts = counted(slo.alerts.len(), "alert");
+    let windows: Vec<String> = slo.objective.windows.iter().map(TimeWindow::to_string).collect();
+    format!("{}: {}, {alerts}, {}\n", slo.id, evaluation(&slo.indicator), windows.join(" and "))
+}
+
+/// How an SLI is evaluated.
+fn evaluation(indicator: &Indicator) -> String {
+    match indicator {
+        Indicator::Counted(_) => "streamed".to_owned(),
+        Indicator::Sampled(sampled) => format!("streamed at steps of {}", format_duration(sampled.step)),
+        Indicator::Pulled(pulled) => format!("pulled every {}", format_duration(pulled.step)),
+    }
 }
 
 fn summary(specs: &Specs) -> String {
+    let (errors, warnings) = problems(specs);
+    format!(
+        "{}, {}, {}\n",
+        counted(specs.slos.len(), "SLO"),
+        counted(errors, "error"),
+        counted(warnings, "warning")
+    )
+}
+
+/// How many errors and warnings there are.
+fn problems(specs: &Specs) -> (usize, usize) {
     let errors = specs.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
-    let warnings = specs.diagnostics.len() - errors;
-    format!("{} SLOs, {errors} errors, {warnings} warnings\n", specs.slos.len())
+    (errors, specs.diagnostics.len() - errors)
 }
 
-fn keep_list(slos: &[Slo]) -> anyhow::Result<String> {
-    let regex = metric_names(slos).into_iter().collect::<Vec<_>>().join("|");
-    let list =
-        KeepList { write_relabel_configs: [Relabel { source_labels: [METRIC_NAME], regex, action: "keep" }] };
-    Ok(serde_saphyr::to_string(&list)?)
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
-/// A regular expression for each metric that an SLO counts.
-fn metric_names(slos: &[Slo]) -> BTreeSet<String> {
-    slos.iter().flat_map(|slo| slo.indicator.selectors()).map(metric_name).collect()
-}
+// === impl Colors ===
 
-fn metric_name(selector: &Selector) -> String {
-    if let Some(name) = selector.metric_name() {
-        return regex::escape(name);
+impl Colors {
+    /// Colours are for terminals, and for people who did not ask for none (<https://no-color.org>).
+    fn of(stream: &impl IsTerminal) -> Self {
+        let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if stream.is_terminal() && !is_unwanted { Self::On } else { Self::Off }
     }
-    let by_regex = |m: &&crate::labels::Matcher| m.name() == METRIC_NAME && m.op() == MatchOp::Regex;
-    // A selector that says nothing of the name may need any series.
-    selector.matchers.iter().find(by_regex).map_or_else(|| ".+".to_owned(), |m| m.value().to_owned())
 }
+
+#[cfg(test)]
+mod tests;

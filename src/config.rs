@@ -4,6 +4,7 @@
 //! the plain configuration struct of each module. Names in the environment separate levels with two
 //! underscores: `SLOD_WEB__LISTEN_ADDRESS`.
 
+mod sources;
 pub mod specs;
 
 use std::{
@@ -19,14 +20,18 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     engine,
     ingest::{self, ha},
-    time, web,
+    spec, time, web,
 };
+
+pub use sources::Source;
 
 /// Everything the daemon is told.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Files, directories or globs of specs, made absolute against the configuration file's directory.
     pub specs: Vec<String>,
+    /// The server that is asked for what cannot be streamed; at most one.
+    pub sources: Vec<Source>,
     /// Where state is kept.
     pub storage_path: PathBuf,
     /// The most groups of one SLO.
@@ -59,6 +64,7 @@ struct Raw {
     evaluation_delay: Option<Length>,
     stale_after: Option<Length>,
     sender_timeout: Option<Length>,
+    sources: Vec<sources::RawSource>,
     web: RawWeb,
     storage: RawStorage,
     ingest: RawIngest,
@@ -169,12 +175,23 @@ fn load_from(file: Option<&Path>, flags: &Flags, environment: Environment) -> an
     raw.validate(base)
 }
 
+// === impl Config ===
+
+impl Config {
+    /// What the meaning of specs depends on.
+    pub fn spec_settings(&self) -> spec::Settings {
+        let pull_interval = self.sources.first().map(|source| source.pull_interval);
+        spec::Settings { pull_interval, ..spec::Settings::default() }
+    }
+}
+
 // === impl Raw ===
 
 impl Raw {
     fn validate(self, base: &Path) -> anyhow::Result<Config> {
         let engine = self.engine()?;
         Ok(Config {
+            sources: sources::validate(self.sources, base, engine.stale_after)?,
             web: self.web.validate()?,
             ingest: ingest::Config {
                 ha: self.ha.validate()?,
@@ -409,6 +426,7 @@ mod tests {
         assert_eq!(example.engine, defaults.engine);
         assert_eq!(format!("{:?}", example.web), format!("{:?}", defaults.web));
         assert_eq!(format!("{:?}", example.ingest), format!("{:?}", defaults.ingest));
+        assert_eq!(example.sources, defaults.sources);
         assert_eq!(example.storage_path, defaults.storage_path);
         assert_eq!(example.groups_per_slo_max, defaults.groups_per_slo_max);
     }

@@ -33,6 +33,7 @@ pub mod engine;
 
 pub mod exposition;
 pub mod rules;
+pub mod source;
 pub mod storage;
 pub mod web;
 

@@ -33,7 +33,7 @@ pub(super) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
         enable_lifecycle: args.enable_lifecycle,
     };
     let config = config::load(Some(&args.config_file), &flags)?;
-    let specs = specs::load(&config.specs);
+    let specs = specs::load_under(&config.specs, &config.spec_settings());
     let errors = report_diagnostics(&specs);
     let source = Source { config_file: args.config_file, flags };
     runtime()?.block_on(async {

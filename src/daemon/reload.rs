@@ -12,7 +12,7 @@ use crate::{
     config::{self, Config, Flags, specs},
     ingest::Ingest,
     matching::Plan,
-    spec::{Diagnostic, Specs},
+    spec::{self, Diagnostic, Specs},
     telemetry::SpecMetrics,
     time::Timestamp,
 };
@@ -32,6 +32,7 @@ pub(super) struct Reloader {
     source: Source,
     /// What is in force, as far as it needs a restart.
     in_force: Vec<Section>,
+    settings: spec::Settings,
     resolution: Duration,
     turn: Mutex<()>,
 }
@@ -43,8 +44,13 @@ type Section = (&'static str, String);
 
 impl Reloader {
     pub(super) fn new(source: Source, config: &Config) -> Self {
-        let resolution = config.engine.resolution();
-        Self { source, in_force: sections(config), resolution, turn: Mutex::default() }
+        Self {
+            source,
+            in_force: sections(config),
+            settings: config.spec_settings(),
+            resolution: config.engine.resolution(),
+            turn: Mutex::default(),
+        }
     }
 
     /// Reads the specs and puts them in force. Returns how many SLOs there are.
@@ -82,7 +88,7 @@ impl Reloader {
     fn read(&self) -> Result<Specs, String> {
         let config = config::load(Some(&self.source.config_file), &self.source.flags)
             .map_err(|error| format!("{error:#}"))?;
-        let specs = specs::load(&config.specs);
+        let specs = specs::load_under(&config.specs, &self.settings);
         if specs.has_errors() {
             return Err(all_errors(&specs));
         }
@@ -111,9 +117,10 @@ fn all_errors(specs: &Specs) -> String {
 
 fn sections(config: &Config) -> Vec<Section> {
     // Not the specs, which are taken over.
-    let Config { specs: _, storage_path, groups_per_slo_max, web, ingest, engine } = config;
+    let Config { specs: _, sources, storage_path, groups_per_slo_max, web, ingest, engine } = config;
     let section = |name, part: &dyn Debug| (name, format!("{part:?}"));
     vec![
+        section("sources", sources),
         section("storage", storage_path),
         section("limits.groups_per_slo_max", groups_per_slo_max),
         section("web", web),

@@ -1,0 +1,249 @@
+//! The servers that may be asked for what cannot be streamed.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use hyper::header::{HeaderName, HeaderValue};
+use serde::Deserialize;
+
+use super::{Length, positive};
+use crate::{
+    source::{self, Address, Credentials, Secret},
+    time::format_duration,
+};
+
+/// A server, and when it is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// How it is talked to.
+    pub client: source::Config,
+    /// How often the queries of pulled SLOs are asked.
+    pub pull_interval: Duration,
+    /// How far behind evaluated time, so that the server has every sample of the moment that it is asked about.
+    pub delay: Duration,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSource {
+    name: Option<String>,
+    url: String,
+    pull_interval: Option<Length>,
+    delay: Option<Length>,
+    timeout: Option<Length>,
+    basic_auth: Option<RawBasicAuth>,
+    authorization: Option<RawAuthorization>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    tls_config: RawTls,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBasicAuth {
+    username: String,
+    password: Option<String>,
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAuthorization {
+    r#type: Option<String>,
+    credentials: Option<String>,
+    credentials_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTls {
+    ca_file: Option<PathBuf>,
+}
+
+// Prometheus' own evaluation interval.
+const PULL_INTERVAL: Duration = Duration::from_secs(60);
+// Three hours of steps, which are caught up with after an outage, fit the 11,000 points of a range query.
+const PULL_INTERVAL_MIN: Duration = Duration::from_secs(1);
+// What VictoriaMetrics holds back by itself (-search.latencyOffset), and more than remote-write and the
+// replication of Mimir or Thanos take. A step that is asked too early is counted without what came later.
+const DELAY: Duration = Duration::from_secs(30);
+
+/// Checks the sources. An SLO whose source does not answer must not count as stale at once.
+pub(super) fn validate(
+    raw: Vec<RawSource>,
+    base: &Path,
+    stale_after: Duration,
+) -> anyhow::Result<Vec<Source>> {
+    ensure!(
+        raw.len() <= 1,
+        "sources has {} entries, at most one may be asked: an SLO does not say which; where data are in several \
+         servers, name the Thanos or Mimir that queries them all",
+        raw.len()
+    );
+    let validate = |(n, raw): (usize, RawSource)| {
+        raw.validate(base, stale_after).with_context(|| format!("cannot use sources[{n}]"))
+    };
+    raw.into_iter().enumerate().map(validate).collect()
+}
+
+// === impl RawSource ===
+
+impl RawSource {
+    fn validate(self, base: &Path, stale_after: Duration) -> anyhow::Result<Source> {
+        let address: Address = self.url.parse().map_err(|error| anyhow!("url is no address: {error}"))?;
+        let name = self.name.clone().unwrap_or_else(|| address.to_string());
+        ensure!(!name.is_empty(), "name is empty; leave it out, and the url is the name");
+        let usual = source::Config::new(&name, address);
+        let client = source::Config {
+            timeout: positive("timeout", self.timeout, usual.timeout)?,
+            credentials: self.credentials(base)?.or(usual.credentials),
+            headers: self.headers.iter().map(header).collect::<anyhow::Result<_>>()?,
+            ca_file: self.tls_config.ca_file.as_ref().map(|file| base.join(file)),
+            ..usual
+        };
+        let pull_interval = self.pull_interval.map_or(PULL_INTERVAL, |length| length.0);
+        let delay = self.delay.map_or(DELAY, |length| length.0);
+        check_interval(pull_interval, delay, stale_after)?;
+        Ok(Source { client, pull_interval, delay })
+    }
+
+    fn credentials(&self, base: &Path) -> anyhow::Result<Option<Credentials>> {
+        let in_url = self.url.contains('@');
+        ensure!(
+            u8::from(in_url) + u8::from(self.basic_auth.is_some()) + u8::from(self.authorization.is_some())
+                <= 1,
+            "it says in several ways who asks; keep one of basic_auth, authorization and user:password in url"
+        );
+        if let Some(RawBasicAuth { username, password, password_file }) = &self.basic_auth {
+            let password = secret("basic_auth.password", password, password_file, base)?;
+            return Ok(Some(Credentials::Basic { username: username.clone(), password }));
+        }
+        let Some(RawAuthorization { r#type, credentials, credentials_file }) = &self.authorization else {
+            return Ok(None);
+        };
+        let scheme = r#type.clone().unwrap_or_else(|| "Bearer".to_owned());
+        ensure!(!scheme.eq_ignore_ascii_case("basic"), "authorization.type is Basic; use basic_auth");
+        let token = secret("authorization.credentials", credentials, credentials_file, base)?;
+        Ok(Some(Credentials::Token { scheme, token }))
+    }
+}
+
+fn check_interval(pull_interval: Duration, delay: Duration, stale_after: Duration) -> anyhow::Result<()> {
+    ensure!(
+        pull_interval >= PULL_INTERVAL_MIN && pull_interval.subsec_nanos() == 0,
+        "pull_interval is {}, it must be of whole seconds and at least {}",
+        format_duration(pull_interval),
+        format_duration(PULL_INTERVAL_MIN)
+    );
+    ensure!(
+        pull_interval * 2 + delay <= stale_after,
+        "pull_interval is {} and delay {}, so that SLOs would be stale ({}) when one request fails; twice the \
+         interval and the delay must not exceed stale_after",
+        format_duration(pull_interval),
+        format_duration(delay),
+        format_duration(stale_after)
+    );
+    Ok(())
+}
+
+fn secret(name: &str, text: &Option<String>, file: &Option<PathBuf>, base: &Path) -> anyhow::Result<Secret> {
+    match (text, file) {
+        (Some(text), None) => Ok(Secret::Text(text.clone())),
+        (None, Some(file)) => Ok(Secret::File(base.join(file))),
+        (Some(_), Some(_)) => bail!("{name} and {name}_file are both there; keep one"),
+        (None, None) => bail!("{name} is missing, and {name}_file, too"),
+    }
+}
+
+fn header((name, value): (&String, &String)) -> anyhow::Result<(HeaderName, HeaderValue)> {
+    let parsed =
+        HeaderName::try_from(name).with_context(|| format!("headers has {name:?}, which is no name"))?;
+    ensure!(
+        !["authorization", "host", "content-type", "content-length"].contains(&parsed.as_str()),
+        "headers has {name:?}, which slod sets itself{}",
+        if parsed == "authorization" { "; use authorization or basic_auth" } else { "" }
+    );
+    let mut value =
+        HeaderValue::try_from(value).with_context(|| format!("headers.{name} is no text for a header"))?;
+    // It may be a key.
+    value.set_sensitive(true);
+    Ok((parsed, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALE_AFTER: Duration = Duration::from_secs(300);
+
+    fn read(yaml: &str) -> anyhow::Result<Vec<Source>> {
+        validate(serde_saphyr::from_str(yaml)?, Path::new("/etc/slod"), STALE_AFTER)
+    }
+
+    #[track_caller]
+    fn refused(yaml: &str, expected: &str) {
+        let error = format!("{:#}", read(yaml).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+        assert!(!error.contains("hunter2"), "a secret is told: {error}");
+    }
+
+    #[test]
+    fn a_url_is_enough() {
+        let source = &read("[{url: 'http://prometheus:9090/'}]").unwrap()[0];
+        assert_eq!(source.client.name, "http://prometheus:9090");
+        assert_eq!((source.pull_interval, source.delay), (PULL_INTERVAL, DELAY));
+        assert_eq!(source.client.timeout, Duration::from_secs(10));
+        assert_eq!(source.client.credentials, None);
+    }
+
+    #[test]
+    fn who_asks_is_said_in_one_way_and_not_shown() {
+        #[track_caller]
+        fn check(yaml: &str, expected: &str) {
+            let source = read(yaml).unwrap().remove(0);
+            assert_eq!(format!("{:?}", source.client.credentials.clone().unwrap()), expected);
+            assert!(!format!("{source:?}").contains("hunter2"), "{source:?}");
+        }
+        check(
+            "[{url: 'https://me:hunter2@mimir/prometheus'}]",
+            r#"Basic { username: "me", password: <secret> }"#,
+        );
+        check(
+            "[{url: 'http://p', basic_auth: {username: me, password_file: pass}}]",
+            r#"Basic { username: "me", password: <secret in /etc/slod/pass> }"#,
+        );
+        check(
+            "[{url: 'http://p', authorization: {credentials: hunter2}, headers: {X-Scope-OrgID: hunter2}}]",
+            r#"Token { scheme: "Bearer", token: <secret> }"#,
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        refused("[{url: 'p:9090'}]", "cannot use sources[0]: url is no address: ");
+        refused("[{url: 'ftp://p'}]", "no scheme that slod speaks; write http://host:port");
+        refused("[{url: 'http://u:hunter2@p/?x=1'}]", "it has a query");
+        refused("[{url: 'http://u:hunter2@p/api/v1/'}]", "ends in /api/v1, which slod adds itself");
+        refused("[{url: 'http://p'}, {url: 'http://q'}]", "sources has 2 entries, at most one may be asked");
+        refused("[{url: 'http://p', name: ''}]", "name is empty");
+        refused("[{url: 'http://p', timeout: 0s}]", "timeout is 0s");
+        refused("[{url: 'http://p', pull_interval: 500ms}]", "pull_interval is 500ms, it must be of whole");
+        refused("[{url: 'http://p', pull_interval: 3m}]", "pull_interval is 3m and delay 30s, so that SLOs");
+        refused("[{url: 'http://p', basic_auth: {username: u}}]", "basic_auth.password is missing, and");
+        refused(
+            "[{url: 'http://u:hunter2@p', authorization: {credentials: hunter2}}]",
+            "it says in several ways who asks",
+        );
+        refused(
+            "[{url: 'http://p', authorization: {credentials: hunter2, credentials_file: x}}]",
+            "authorization.credentials and authorization.credentials_file are both there",
+        );
+        refused("[{url: 'http://p', headers: {Authorization: hunter2}}]", "use authorization or basic_auth");
+        refused("[{url: 'http://p', header: {}}]", "unknown field `header`");
+    }
+}

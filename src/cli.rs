@@ -19,7 +19,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{
     config::{self, Flags},
-    rules,
+    rules, spec,
 };
 
 /// slod evaluates service level objectives on a stream of Prometheus samples.
@@ -101,6 +101,9 @@ struct CheckArgs {
     /// Print the write_relabel_configs that send only the series the SLOs need
     #[arg(long = "keep-list", conflicts_with = "format")]
     keep_list: bool,
+    /// Ask the Prometheus of this URL which selectors have no series; with basic auth as user:password@
+    #[arg(long, value_name = "URL")]
+    live: Option<String>,
     /// Exit with 1 for warnings, too
     #[arg(long = "fatal-warnings")]
     fatal_warnings: bool,
@@ -141,12 +144,14 @@ pub fn main() -> ExitCode {
 // === impl SpecArgs ===
 
 impl SpecArgs {
-    /// The paths given, else those of the configuration.
-    fn patterns(&self) -> anyhow::Result<Vec<String>> {
-        if self.paths.is_empty() {
-            return Ok(config::load(Some(&self.config_file), &Flags::default())?.specs);
+    /// The paths given, else those of the configuration; and what that says for specs, if it is there.
+    fn resolve(&self) -> anyhow::Result<(Vec<String>, spec::Settings)> {
+        if !self.paths.is_empty() && !self.config_file.exists() {
+            return Ok((self.paths.clone(), spec::Settings::default()));
         }
-        Ok(self.paths.clone())
+        let config = config::load(Some(&self.config_file), &Flags::default())?;
+        let settings = config.spec_settings();
+        Ok((if self.paths.is_empty() { config.specs } else { self.paths.clone() }, settings))
     }
 }
 

@@ -6,6 +6,7 @@
 mod explain;
 mod json;
 mod keep;
+mod live;
 mod snippet;
 
 use std::{
@@ -16,14 +17,20 @@ use std::{
 use super::{CheckArgs, Format, complain, print};
 use crate::{
     config::specs,
+    daemon::SystemClock,
     slo::{Indicator, Slo, TimeWindow},
     spec::Specs,
-    time::format_duration,
+    time::{Clock, format_duration},
 };
 use snippet::{Colors, Snippets};
 
 pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let specs = specs::load(&args.specs.patterns()?);
+    let (patterns, settings) = args.specs.resolve()?;
+    let mut specs = specs::load_under(&patterns, &settings);
+    if let Some(url) = &args.live {
+        let warnings = live::warnings(url, &specs, SystemClock::default().now())?;
+        specs.diagnostics.extend(warnings);
+    }
     match args.format {
         Format::Human => {
             report(&specs);

@@ -12,9 +12,11 @@ use crate::{
 const PULL_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) fn convert(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
-    // What needs a Prometheus is converted, too.
-    let settings = spec::Settings { pull_interval: Some(PULL_INTERVAL), ..spec::Settings::default() };
-    let mut specs = specs::load_under(&args.specs.patterns()?, &settings);
+    let (patterns, settings) = args.specs.resolve()?;
+    // What needs a Prometheus is converted, too, if there is none to ask.
+    let pull_interval = settings.pull_interval.or(Some(PULL_INTERVAL));
+    let settings = spec::Settings { pull_interval, ..settings };
+    let mut specs = specs::load_under(&patterns, &settings);
     let documents = documents(&mut specs, &settings);
     for diagnostic in specs.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()) {
         complain(&diagnostic.to_string());

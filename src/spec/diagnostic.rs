@@ -46,6 +46,11 @@ impl Diagnostic {
         Self { severity: Severity::Error, ..Self::warning(&at.path, at.line, at.column, message) }
     }
 
+    /// A warning at a place in a file.
+    pub fn warning_at(at: &Location, message: String) -> Self {
+        Self::warning(&at.path, at.line, at.column, message)
+    }
+
     pub(super) fn warning(path: &str, line: u32, column: u32, message: String) -> Self {
         Self { severity: Severity::Warning, path: path.to_owned(), line, column, message }
     }

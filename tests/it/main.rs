@@ -15,6 +15,7 @@ mod e2e;
 mod expressions;
 mod fuzz;
 mod ingest;
+mod live;
 mod objectives;
 mod oracle;
 mod promql;

@@ -47,12 +47,12 @@ fn what_is_right_and_what_is_wrong_go_different_ways() {
         found.starts_with("post/parcels-delivered: streamed, 2 alerts, 30d and month and 2w\n"),
         "{found}"
     );
-    assert!(found.ends_with("5 errors, 0 warnings\n"), "{found}");
+    assert!(found.ends_with("8 errors, 1 warning\n"), "{found}");
     assert!(problems.starts_with(&format!("{BAD}:5:3: error: unknown field `nam`")), "{problems}");
     assert!(!problems.contains('\x1b'), "colours without a terminal: {problems}");
     let (_, found, problems) = slod(&["check", "--format", "json", BAD]);
     let found: serde_json::Value = serde_json::from_str(&found).unwrap();
-    assert_eq!((found["summary"]["errors"].as_u64(), problems.as_str()), (Some(5), ""));
+    assert_eq!((found["summary"]["errors"].as_u64(), problems.as_str()), (Some(8), ""));
 }
 
 #[test]

@@ -8,10 +8,13 @@ const PULL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The fixtures of all formats, with a Prometheus to ask.
 fn fixtures() -> Specs {
-    let settings = Settings { pull_interval: Some(PULL_INTERVAL), ..Settings::default() };
-    let specs = specs::load_under(&[FIXTURES], &settings);
+    let specs = specs::load_under(&[FIXTURES], &with_prometheus());
     assert!(!specs.has_errors() && specs.slos.len() > 10, "{:?}", specs.diagnostics);
     specs
+}
+
+fn with_prometheus() -> Settings {
+    Settings { pull_interval: Some(PULL_INTERVAL), ..Settings::default() }
 }
 
 #[test]
@@ -29,7 +32,9 @@ fn a_page_per_slo() {
 
 #[test]
 fn json_for_programs() {
-    insta::assert_snapshot!("json", json::render(&fixtures()).unwrap());
+    let files = ["tests/testdata/specs/native/stepwise.yaml", "tests/testdata/specs/bad.yaml"];
+    let specs = specs::load_under(&files, &with_prometheus());
+    insta::assert_snapshot!("json", json::render(&specs).unwrap());
 }
 
 #[test]
@@ -45,8 +50,7 @@ fn only_what_is_needed_is_kept() {
     let slos = |sli: &str| {
         let head = "apiVersion: slod.dev/v1\nkind: ServiceLevelObjective\nmetadata: {name: a, service: b}\n";
         let text = format!("{head}spec: {{sli: {sli}, objective: {{target: 99, window: 30d}}}}");
-        let settings = Settings { pull_interval: Some(PULL_INTERVAL), ..Settings::default() };
-        let specs = spec::read_all([("f", text)], &settings);
+        let specs = spec::read_all([("f", text)], &with_prometheus());
         assert_eq!(specs.slos.len(), 1, "{:?}", specs.diagnostics);
         specs.slos
     };

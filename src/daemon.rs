@@ -5,6 +5,7 @@
 //! accepting and finishes its requests, then the last tick counts them, then the data directory is let go.
 
 mod clock;
+mod pulling;
 mod reload;
 mod throttle;
 mod ticker;
@@ -31,8 +32,9 @@ use crate::{
     matching::{Instances, Plan},
     prompb::Version,
     report::Report,
-    sampling::Sampler,
+    sampling::{Puller, Sampler},
     slo::Slo,
+    source,
     storage::DataDirectory,
     telemetry::Telemetry,
     time::{Clock, Latest},
@@ -41,6 +43,7 @@ use crate::{
 };
 
 pub use clock::SystemClock;
+use pulling::Pulling;
 use reload::Reloader;
 pub use reload::Source;
 use throttle::Throttle;
@@ -52,6 +55,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     engine: Engine,
     sampler: Sampler,
+    pulling: Option<Pulling>,
     interval: Duration,
     server: Server,
     data: DataDirectory,
@@ -93,7 +97,7 @@ impl Daemon {
     /// where they can be read anew.
     ///
     /// # Errors
-    /// When the data directory or the listening address cannot be had.
+    /// When the data directory, the listening address or the certificates for a source cannot be had.
     pub async fn build(
         config: Config,
         slos: Vec<Slo>,
@@ -118,10 +122,15 @@ impl Daemon {
             now,
         );
         let ingest = Ingest::new(config.ingest, Arc::clone(&instances), Arc::clone(&open), &telemetry);
-        let sampler = Sampler::new(instances, open, ingest.recent(), telemetry.sampling.clone());
+        let sampler = Sampler::new(
+            Arc::clone(&instances),
+            Arc::clone(&open),
+            ingest.recent(),
+            telemetry.sampling.clone(),
+        );
         let shared = Arc::new(Shared {
             ingest,
-            telemetry,
+            telemetry: telemetry.clone(),
             clock,
             report: ArcSwapOption::empty(),
             evaluated_ms: AtomicU64::new(0),
@@ -129,11 +138,16 @@ impl Daemon {
             log: RefusalLog::default(),
             reloader,
         });
+        let pulling = config.sources.into_iter().next().map(|source| {
+            let puller = Puller::new(instances, open, source.delay, telemetry.pull.clone());
+            let source = source::Source::new(source.client).context("cannot use sources[0]")?;
+            anyhow::Ok(Pulling::start(puller, source, Arc::clone(&shared)))
+        });
         let listen_address = config.web.listen_address;
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
             .await
             .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
-        Ok(Self { shared, engine, sampler, interval, server, data })
+        Ok(Self { shared, engine, sampler, pulling: pulling.transpose()?, interval, server, data })
     }
 
     /// The address it listens on.
@@ -156,7 +170,8 @@ impl Daemon {
     pub async fn run(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let address = self.local_address()?;
         tracing::info!(%address, data = %self.data.path().display(), "slod is up");
-        let mut ticker = Ticker::start(self.engine, self.sampler, Arc::clone(&self.shared), self.interval)?;
+        let shared = Arc::clone(&self.shared);
+        let mut ticker = Ticker::start(self.engine, self.sampler, self.pulling, shared, self.interval)?;
         tokio::select! {
             () = self.server.run(stop) => (),
             // Without evaluations there is no point in going on: whoever runs us starts us anew.
@@ -192,10 +207,13 @@ impl Shared {
         reloader.reload(&self.ingest, &self.telemetry.specs, || self.clock.now())
     }
 
-    fn tick(&self, engine: &mut Engine, sampler: &mut Sampler) {
+    fn tick(&self, engine: &mut Engine, sampler: &mut Sampler, pulling: Option<&mut Pulling>) {
         let (start, now) = (self.clock.elapsed(), self.clock.now());
         if sampler.advance(engine.event_time(now), now) > 0 {
             self.telemetry.sampling.duration.record(self.clock.elapsed().saturating_sub(start));
+        }
+        if let Some(pulling) = pulling {
+            pulling.advance(engine.event_time(now));
         }
         let report = engine.tick(now, &self.last_request);
         self.report.store(Some(report));

@@ -20,6 +20,7 @@ use crate::labels::{METRIC_NAME, MatchOp, Matcher, Selector};
 mod compile;
 mod histograms;
 mod instant;
+mod labels;
 mod linear;
 mod parse;
 mod precedence;

@@ -11,11 +11,16 @@
 //! when the samples of its time are there: while they are not, because the sender is away or a backlog is coming
 //! in, steps are pending, and are later evaluated over the samples of their own time.
 //!
+//! Where samples are not at hand, a [`Puller`] has a server asked for the same steps, and counts what it answers.
+//!
 //! This module does not know requests, and reads no clock. The invariant: no step is evaluated twice.
 
+mod puller;
 mod question;
 mod recent;
 mod sampler;
+mod tally;
 
+pub use puller::{Answered, Matrix, Order, Puller, Unanswered};
 pub use recent::{Recent, Recorded};
 pub use sampler::Sampler;

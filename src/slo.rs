@@ -175,6 +175,8 @@ pub struct Pulled {
     pub question: Question<String>,
     /// The time between two steps, which lie at its multiples.
     pub step: Duration,
+    /// Whether the answers may have labels, so that there are groups.
+    pub is_grouped: bool,
 }
 
 /// What the values of expressions at one moment mean. Every label set of a result is an instance of the SLO;
@@ -407,8 +409,7 @@ impl Indicator {
             Self::Sampled(sampled) => {
                 sampled.question.expressions().any(|expression| !expression.is_single())
             }
-            // What labels the answers have is not known before.
-            Self::Pulled(_) => true,
+            Self::Pulled(pulled) => pulled.is_grouped,
         }
     }
 
@@ -434,6 +435,39 @@ impl<E> Question<E> {
         matches!(self, Self::BadRatio(_) | Self::GoodRatio(_))
     }
 
+    /// The same with references to its expressions.
+    pub fn as_ref(&self) -> Question<&E> {
+        match self {
+            Self::BadRatio(of) => Question::BadRatio(of),
+            Self::GoodRatio(of) => Question::GoodRatio(of),
+            Self::Condition(of, good) => Question::Condition(of, *good),
+            Self::Events { bad, total } => Question::Events { bad, total },
+        }
+    }
+
+    /// The same with something else in place of each expression.
+    pub fn map<T>(self, mut change: impl FnMut(E) -> T) -> Question<T> {
+        match self {
+            Self::BadRatio(of) => Question::BadRatio(change(of)),
+            Self::GoodRatio(of) => Question::GoodRatio(change(of)),
+            Self::Condition(of, good) => Question::Condition(change(of), good),
+            Self::Events { bad, total } => Question::Events { bad: change(bad), total: change(total) },
+        }
+    }
+
+    /// The same with something else in place of each expression, if each has that.
+    ///
+    /// # Errors
+    /// The first of `change`.
+    pub fn try_map<T, X>(&self, mut change: impl FnMut(&E) -> Result<T, X>) -> Result<Question<T>, X> {
+        Ok(match self {
+            Self::BadRatio(of) => Question::BadRatio(change(of)?),
+            Self::GoodRatio(of) => Question::GoodRatio(change(of)?),
+            Self::Condition(of, good) => Question::Condition(change(of)?, *good),
+            Self::Events { bad, total } => Question::Events { bad: change(bad)?, total: change(total)? },
+        })
+    }
+
     /// Each of its expressions, the bad events' first.
     pub fn expressions(&self) -> impl Iterator<Item = &E> {
         let (one, other) = match self {
@@ -441,25 +475,6 @@ impl<E> Question<E> {
             Self::Events { bad, total } => (bad, Some(total)),
         };
         std::iter::once(one).chain(other)
-    }
-
-    /// The same of other expressions, if each can be had.
-    ///
-    /// # Errors
-    /// The first that `map` returns.
-    pub fn try_map<'q, F, R>(&'q self, mut map: impl FnMut(&'q E) -> Result<F, R>) -> Result<Question<F>, R> {
-        Ok(match self {
-            Self::BadRatio(one) => Question::BadRatio(map(one)?),
-            Self::GoodRatio(one) => Question::GoodRatio(map(one)?),
-            Self::Condition(one, condition) => Question::Condition(map(one)?, *condition),
-            Self::Events { bad, total } => Question::Events { bad: map(bad)?, total: map(total)? },
-        })
-    }
-
-    /// The same of other expressions.
-    pub fn map<'q, F>(&'q self, mut map: impl FnMut(&'q E) -> F) -> Question<F> {
-        let Ok(mapped) = self.try_map(|expression| Ok::<F, std::convert::Infallible>(map(expression)));
-        mapped
     }
 }
 

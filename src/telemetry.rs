@@ -25,6 +25,8 @@ pub struct Telemetry {
     pub evaluation: EvaluationMetrics,
     /// Counted when expressions are evaluated over samples.
     pub sampling: SamplingMetrics,
+    /// Counted when a Prometheus is asked.
+    pub pull: PullMetrics,
     /// What the specs came to.
     pub specs: SpecMetrics,
 }
@@ -112,6 +114,19 @@ pub struct SamplingMetrics {
     pub memory: IntGauge,
 }
 
+/// Metrics of what a Prometheus is asked for.
+#[derive(Clone, Debug)]
+pub struct PullMetrics {
+    /// Requests by source and outcome.
+    pub requests: IntCounterVec,
+    /// How long one takes.
+    pub duration: Latency,
+    /// When a source last answered.
+    pub last_success: GaugeVec,
+    /// Steps of SLOs by what became of them.
+    pub steps: IntCounterVec,
+}
+
 /// Metrics of the specs in force.
 #[derive(Clone, Debug)]
 pub struct SpecMetrics {
@@ -154,6 +169,7 @@ impl Telemetry {
             ha: HaMetrics::new(&registry),
             evaluation: EvaluationMetrics::new(&registry),
             sampling: SamplingMetrics::new(&registry),
+            pull: PullMetrics::new(&registry),
             specs: SpecMetrics::new(&registry),
             registry,
         };
@@ -371,6 +387,35 @@ impl SamplingMetrics {
                 registry,
                 "slod_sampling_memory_bytes",
                 "Memory of the samples that are kept for expressions.",
+            ),
+        }
+    }
+}
+
+impl PullMetrics {
+    fn new(registry: &Registry) -> Self {
+        let last_success =
+            Opts::new("slod_source_last_success_timestamp_seconds", "When a source last answered a query.");
+        let last_success = GaugeVec::new(last_success, &["source"]).expect("a fixed, valid name");
+        register(registry, last_success.clone());
+        Self {
+            requests: counter_vec(
+                registry,
+                "slod_source_requests_total",
+                "Queries sent to a source by outcome.",
+                &["source", "outcome"],
+            ),
+            duration: latency(
+                registry,
+                "slod_source_request_duration_seconds",
+                "Time from a query to its answer, or until it is given up.",
+            ),
+            last_success,
+            steps: counter_vec(
+                registry,
+                "slod_pull_steps_total",
+                "Steps for which a source was to be asked for an SLO, by outcome.",
+                &["outcome"],
             ),
         }
     }

@@ -31,7 +31,7 @@ impl Throttle {
     }
 
     /// Whether a line may be written at `now`, in steady time; if so, how many were held back before it.
-    fn admit(&self, now: Duration) -> Option<u64> {
+    pub(super) fn admit(&self, now: Duration) -> Option<u64> {
         let mut state = self.0.lock();
         if state.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL) {
             state.held_back += 1;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::Shared;
+use super::{Shared, pulling::Pulling};
 use crate::{engine::Engine, sampling::Sampler, time::Clock};
 
 /// The running thread.
@@ -32,6 +32,7 @@ impl Ticker {
     pub(super) fn start(
         engine: Engine,
         sampler: Sampler,
+        pulling: Option<Pulling>,
         shared: Arc<Shared>,
         interval: Duration,
     ) -> io::Result<Self> {
@@ -39,7 +40,7 @@ impl Ticker {
         let (guard, alive) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name("slod-tick".to_owned()).spawn(move || {
             let _guard = guard;
-            run(engine, sampler, &shared, interval, &stopped);
+            run(engine, sampler, pulling, &shared, interval, &stopped);
         })?;
         Ok(Self { stop, alive, thread })
     }
@@ -60,6 +61,7 @@ impl Ticker {
 fn run(
     mut engine: Engine,
     mut sampler: Sampler,
+    mut pulling: Option<Pulling>,
     shared: &Shared,
     interval: Duration,
     stopped: &mpsc::Receiver<()>,
@@ -67,7 +69,7 @@ fn run(
     // In steady time: a clock that was set back must not put it off.
     let mut swept = Duration::ZERO;
     loop {
-        shared.tick(&mut engine, &mut sampler);
+        shared.tick(&mut engine, &mut sampler, pulling.as_mut());
         let now = shared.clock.now();
         if shared.clock.elapsed().saturating_sub(swept) >= SWEEP_INTERVAL {
             shared.ingest.sweep(now);
@@ -75,7 +77,7 @@ fn run(
         }
         let next = now.floor(interval) + interval;
         if stopped.recv_timeout(next.since(now)) != Err(mpsc::RecvTimeoutError::Timeout) {
-            return shared.tick(&mut engine, &mut sampler);
+            return shared.tick(&mut engine, &mut sampler, pulling.as_mut());
         }
     }
 }

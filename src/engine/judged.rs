@@ -7,6 +7,7 @@ use crate::{
     burn_rate,
     matching::{Instance, Presence, Role},
     report::{AlertReport, Budget, BudgetShape, Columns, DataStatus, Rule, Shape},
+    slo::Indicator,
     time::{Timestamp, millis},
     window::{Counts, History, SliId},
 };
@@ -122,6 +123,7 @@ impl Judged {
 
         let sight = Sight::new(presence, moment);
         row.last_sample = sight.last_sample;
+        let moment = Moment { sender_is_down: moment.sender_is_down && !self.is_pulled(), ..moment };
         row.status = sight.status(presence, counts[self.shape.recent].total, moment);
         row.lifetime = self.publish(history.lifetime());
         for (number, budget) in budgets.iter_mut().enumerate() {
@@ -148,6 +150,11 @@ impl Judged {
             self.published.total = self.published.total.max(lifetime.total);
         }
         self.published
+    }
+
+    /// Whether it does without senders.
+    fn is_pulled(&self) -> bool {
+        matches!(self.instance.slo.indicator, Indicator::Pulled(_))
     }
 
     fn is_idle(&self, history: History<'_>, sight: Sight, moment: Moment) -> bool {

@@ -7,8 +7,8 @@ use crate::{
     histogram::Distribution,
     labels::{LabelSet, Labels, LabelsRef, Selector},
     slo::{
-        Budgeting, Counted, Grouping, HistogramMeasure, Indicator, Interval, Measure, Sampled, Slo, SloId,
-        Term, Threshold, TimeWindow,
+        Budgeting, Counted, Grouping, HistogramMeasure, Indicator, Interval, Measure, Pulled, Sampled, Slo,
+        SloId, Term, Threshold, TimeWindow,
     },
     time::millis,
     window::{Counts, Layout, Slices},
@@ -197,6 +197,14 @@ impl Plan {
         }
         matches.retain(|found| !found.worth.is_nothing());
         matches
+    }
+
+    /// The SLOs that a Prometheus is asked for, by their places in the plan.
+    pub fn pulled(&self) -> impl Iterator<Item = (usize, &Pulled)> {
+        self.slos.iter().enumerate().filter_map(|(place, planned)| match &planned.slo.indicator {
+            Indicator::Pulled(pulled) => Some((place, pulled)),
+            Indicator::Counted(_) | Indicator::Sampled(_) => None,
+        })
     }
 
     /// The SLOs with an expression over samples, by their places in the plan.

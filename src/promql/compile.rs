@@ -10,6 +10,7 @@ use promql_parser::parser::{self, Expr};
 
 use super::{
     Error, Parsed, Refused, Spot, instant, is_counter_name,
+    labels::is_single,
     linear::{Lowering, Quotient, Sum, Value, simplified},
     lower_lone_selector, number, precedence, reasons, refuse, refuse_wrong,
     steps::{Steps, steps},
@@ -129,10 +130,11 @@ pub fn compile_at_steps(
     step: Duration,
     settings: Settings,
 ) -> Result<Indicator, Refusal> {
-    let mut texts = 0..;
+    let (mut texts, mut is_grouped) = (0.., false);
     let sampled = question.try_map(|text| {
         let query = texts.next().unwrap_or_default();
         let parsed = Parsed::new(text).map_err(|error| (true, Refusal { query, error }))?;
+        is_grouped |= !is_single(&parsed.root);
         instant::lower(&parsed.root, None).map_err(|refused| {
             let is_wrong = refused.is_wrong;
             (is_wrong, Refusal { query, error: parsed.error(&refused.or_pull()) })
@@ -141,8 +143,8 @@ pub fn compile_at_steps(
     match sampled {
         Ok(question) => Ok(Indicator::Sampled(Sampled { question, step })),
         Err((false, _)) if settings.pull_interval.is_some() => {
-            let question = question.map(|text| (*text).to_owned());
-            Ok(Indicator::Pulled(Pulled { question, step }))
+            let question = question.map(str::to_owned);
+            Ok(Indicator::Pulled(Pulled { question, step, is_grouped }))
         }
         Err((_, refusal)) => Err(refusal),
     }
@@ -395,7 +397,8 @@ impl<'q> Queries<'q> {
                 Question::Events { bad, total }
             }
         };
-        Pulled { question, step: interval }
+        let is_grouped = !self.parsed.iter().all(|parsed| is_single(&parsed.root));
+        Pulled { question, step: interval, is_grouped }
     }
 }
 

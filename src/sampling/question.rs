@@ -10,26 +10,35 @@ use crate::{
     window::Counts,
 };
 
+/// What an expression says at a moment.
+pub(super) type Values = Vec<(Labels, f64)>;
+
 /// The events of a moment, by the labels of their instance. Each label set once.
 pub(super) fn ask(
     question: &Question<Expression>,
     at: Timestamp,
     samples: &impl Samples,
 ) -> Result<Vec<(Labels, Counts)>, Ambiguous> {
-    let each = |of: &Expression, bad: &dyn Fn(f64) -> f64| {
-        let said = of.evaluate(at, samples)?.into_iter().filter(|(_, value)| !value.is_nan());
-        Ok(said.map(|(labels, value)| (labels, Counts { bad: bad(value), total: 1.0 })).collect())
-    };
-    match question {
-        Question::BadRatio(of) => each(of, &|value| value.clamp(0.0, 1.0)),
-        Question::GoodRatio(of) => each(of, &|value| 1.0 - value.clamp(0.0, 1.0)),
-        Question::Condition(of, good) => each(of, &|value| f64::from(!good.is_met_by(value))),
+    Ok(events(question.try_map(|of| of.evaluate(at, samples))?))
+}
+
+/// The events that values mean.
+pub(super) fn events(values: Question<Values>) -> Vec<(Labels, Counts)> {
+    match values {
+        Question::BadRatio(of) => each(of, |value| value.clamp(0.0, 1.0)),
+        Question::GoodRatio(of) => each(of, |value| 1.0 - value.clamp(0.0, 1.0)),
+        Question::Condition(of, good) => each(of, |value| f64::from(!good.is_met_by(value))),
         Question::Events { bad, total } => {
-            let bad = bad.evaluate(at, samples)?.into_iter().map(|(labels, bad)| (labels, bad, 0.0));
-            let total = total.evaluate(at, samples)?.into_iter().map(|(labels, total)| (labels, 0.0, total));
-            Ok(add_up(bad.chain(total)))
+            let bad = bad.into_iter().map(|(labels, bad)| (labels, bad, 0.0));
+            let total = total.into_iter().map(|(labels, total)| (labels, 0.0, total));
+            add_up(bad.chain(total))
         }
     }
+}
+
+fn each(of: Values, bad: impl Fn(f64) -> f64) -> Vec<(Labels, Counts)> {
+    let said = of.into_iter().filter(|(_, value)| !value.is_nan());
+    said.map(|(labels, value)| (labels, Counts { bad: bad(value), total: 1.0 })).collect()
 }
 
 /// Numbers that are none say nothing.

@@ -5,15 +5,16 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 use super::{
     question,
     recent::{Recent, Recorded, SAMPLES_PER_SERIES_MAX},
+    tally::Tally,
 };
 use crate::{
     expression::{self, Expression, Sample, Samples},
-    labels::{Labels, Selector},
-    matching::{Instance, Instances, Plan, Role},
+    labels::Selector,
+    matching::{Instance, Instances, Plan},
     slo::{Sampled, SloId},
     telemetry::SamplingMetrics,
     time::Timestamp,
-    window::{Batch, Counts, OpenSlots},
+    window::{Batch, OpenSlots},
 };
 
 /// Evaluates expressions over recent samples. Belongs to the thread that ticks.
@@ -41,18 +42,14 @@ struct Series {
 /// An SLO, and how far its steps have come.
 #[derive(Debug)]
 struct SampledSlo {
-    generation: u64,
-    place: usize,
     sampled: Sampled,
     lookback: Duration,
     selected: Vec<Selected>,
-    /// The instance that all of its series are noted in.
-    all: Arc<Instance>,
+    tally: Tally,
     /// The step that is evaluated next; none before it has samples.
     next: Option<Timestamp>,
     /// The newest sample of its series, unless others of its time are missing.
     known_to: Option<Timestamp>,
-    groups: HashMap<Labels, Group>,
 }
 
 /// The series of a selector, by their places among all.
@@ -60,14 +57,6 @@ struct SampledSlo {
 struct Selected {
     selector: Selector,
     series: Vec<usize>,
-}
-
-/// A group that expressions had values for.
-#[derive(Debug)]
-struct Group {
-    instance: Arc<Instance>,
-    /// The newest step with a value.
-    seen: Timestamp,
 }
 
 /// What an SLO's expressions look at.
@@ -85,8 +74,6 @@ const PENDING_MAX: Duration = Duration::from_secs(3 * 3_600);
 // thousand series. An SLO whose steps have begun gets all of them, since half of a backlog would tell another
 // story; and one that is not behind is not made to be.
 const STEPS_AT_ONCE: usize = 1_000;
-// Prometheus' lookback: a group without a value for that long has ended.
-const GROUP_ENDS_AFTER: Duration = Duration::from_secs(300);
 // Longer than a clock is stepped or slewed in normal service.
 const SET_BACK_MIN: Duration = Duration::from_secs(60);
 
@@ -119,7 +106,7 @@ impl Sampler {
     fn follow(&mut self, plan: &Plan) {
         let (generation, before) = (plan.generation(), std::mem::take(&mut self.slos));
         let mut before: HashMap<SloId, SampledSlo> =
-            before.into_iter().map(|slo| (slo.all.slo.id.clone(), slo)).collect();
+            before.into_iter().map(|slo| (slo.tally.all.slo.id.clone(), slo)).collect();
         let instances = &self.instances;
         let next = plan.sampled().filter_map(|(place, sampled)| {
             let all = instances.of_all(generation, place)?;
@@ -263,14 +250,11 @@ impl SampledSlo {
         let selected = selectors.into_iter().map(|selector| Selected { selector, series: Vec::new() });
         let lookback = sampled.question.expressions().map(Expression::lookback).max()?;
         Some(Self {
-            generation,
-            place,
             lookback,
             selected: selected.collect(),
-            all,
+            tally: Tally::new(generation, place, sampled.step, all),
             next: None,
             known_to: None,
-            groups: HashMap::new(),
             sampled: sampled.clone(),
         })
     }
@@ -278,11 +262,7 @@ impl SampledSlo {
     /// Goes on where the same SLO was in the plan before.
     fn succeed(&mut self, before: Self, instances: &Instances) {
         self.next = before.next;
-        for (labels, Group { seen, .. }) in before.groups {
-            if let Some(instance) = instances.group(self.generation, self.place, &labels) {
-                self.groups.insert(labels, Group { instance, seen });
-            }
-        }
+        self.tally.succeed(before.tally, instances);
     }
 
     /// Takes note of a series if an expression selects it.
@@ -296,7 +276,8 @@ impl SampledSlo {
 
     /// Takes note of how far its samples reach. Returns whether there is something to do.
     fn look(&mut self, at: Timestamp, now: Timestamp) -> bool {
-        self.known_to = self.all.last_sample().filter(|_| !self.all.is_catching_up(now));
+        let all = &self.tally.all;
+        self.known_to = all.last_sample().filter(|_| !all.is_catching_up(now));
         self.is_due(at) || self.is_expired(at)
     }
 
@@ -345,7 +326,7 @@ impl SampledSlo {
         let expired = oldest.since(next).as_millis() / self.sampled.step.as_millis().max(1);
         telemetry.steps.with_label_values(&["expired"]).inc_by(expired as u64);
         self.next = Some(oldest);
-        self.end_groups(oldest);
+        self.tally.end_groups(oldest);
     }
 
     /// The first step behind its oldest sample.
@@ -369,55 +350,14 @@ impl SampledSlo {
             Err(_) => "ambiguous",
             Ok(said) if said.is_empty() => "empty",
             Ok(said) => {
-                said.into_iter().for_each(|(labels, events)| self.add(batch, instances, at, labels, events));
+                for (labels, events) in said {
+                    self.tally.add(batch, instances, at, labels, events);
+                }
                 "evaluated"
             }
         };
-        self.end_groups(at);
+        self.tally.end_groups(at);
         outcome
-    }
-
-    /// Adds events to the SLO, and to the group of these labels.
-    fn add(
-        &mut self,
-        batch: &mut Batch<'_>,
-        instances: &Instances,
-        at: Timestamp,
-        labels: Labels,
-        events: Counts,
-    ) {
-        self.all.add(batch, at, at, events);
-        if self.all.role != Role::RollUp {
-            return;
-        }
-        if let Some(group) = self.group(instances, at, labels) {
-            if let Some(unseen_since) = group.instance.note_sample(at) {
-                batch.note_unseen(group.instance.sli, unseen_since.0, at.0);
-            }
-            group.seen = at;
-            group.instance.add(batch, at, at, events);
-        }
-    }
-
-    /// A group that is alive from here on; `None` if the SLO has as many as it may.
-    fn group(&mut self, instances: &Instances, at: Timestamp, labels: Labels) -> Option<&mut Group> {
-        if !self.groups.contains_key(&labels) {
-            let instance = instances.group(self.generation, self.place, &labels)?;
-            instance.note_live_series(1);
-            self.groups.insert(labels.clone(), Group { instance, seen: at });
-        }
-        self.groups.get_mut(&labels)
-    }
-
-    /// Lets go of groups without a value for a while.
-    fn end_groups(&mut self, at: Timestamp) {
-        self.groups.retain(|_, group| {
-            let is_alive = at.since(group.seen) < GROUP_ENDS_AFTER.max(self.sampled.step * 2);
-            if !is_alive {
-                group.instance.note_live_series(-1);
-            }
-            is_alive
-        });
     }
 
     /// From when on it needs samples.
@@ -428,7 +368,7 @@ impl SampledSlo {
     fn set_back(&mut self, at: Timestamp) {
         let next = at.floor(self.sampled.step) + self.sampled.step;
         self.next = self.next.map(|known| known.min(next));
-        self.groups.values_mut().for_each(|group| group.seen = group.seen.min(at));
+        self.tally.set_back(at);
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::{Matrix, Reason, Vector, shortened};
 use crate::{labels::Labels, time::Timestamp};
@@ -31,7 +34,7 @@ enum Data {
     Vector(Vec<Series>),
     Matrix(Vec<Series>),
     Scalar(Sample),
-    String(Sample),
+    String(IgnoredAny),
 }
 
 #[derive(Deserialize)]
@@ -40,8 +43,8 @@ struct Series {
     value: Option<Sample>,
     #[serde(default)]
     values: Vec<Sample>,
-    histogram: Option<serde::de::IgnoredAny>,
-    histograms: Option<serde::de::IgnoredAny>,
+    histogram: Option<IgnoredAny>,
+    histograms: Option<IgnoredAny>,
 }
 
 /// Seconds, and the value as text, since JSON has no NaN.

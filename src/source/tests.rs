@@ -1,3 +1,5 @@
+//! A server of canned answers, and what the client makes of them.
+
 use std::{
     io::{Read, Write},
     net::TcpListener,
@@ -38,7 +40,7 @@ fn read_request(stream: &mut impl Read) -> String {
     }
 }
 
-fn http(status: &str, body: &str) -> Vec<u8> {
+fn http_answer(status: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
@@ -51,7 +53,7 @@ const AT: Timestamp = Timestamp(1_700_000_000_250);
 
 /// What comes of an instant query with this answer: its values by label, or the reason that there are none.
 async fn said(status: &str, body: &str) -> String {
-    let (url, _asked) = server(Some(http(status, body)));
+    let (url, _asked) = server(Some(http_answer(status, body)));
     match source(&url).query("up", AT).await {
         Ok(vector) => vector.iter().map(|(labels, value)| format!("{labels} {value} ")).collect(),
         Err(error) => error.reason.to_string(),
@@ -61,7 +63,7 @@ async fn said(status: &str, body: &str) -> String {
 #[tokio::test]
 async fn a_query_is_asked_as_a_form_at_its_time() {
     let body = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
-    let (url, asked) = server(Some(http("200 OK", body)));
+    let (url, asked) = server(Some(http_answer("200 OK", body)));
     let config = Config {
         credentials: Some(Credentials::Basic {
             username: "me".into(),
@@ -88,7 +90,7 @@ async fn a_query_is_asked_as_a_form_at_its_time() {
 async fn a_range_and_label_values_are_asked_for_their_time() {
     let body = r#"{"status":"success","data":{"resultType":"matrix","result":[
         {"metric":{"job":"a"},"values":[[1700000000.25,"1"],[1700000030.25,"+Inf"]]}]}}"#;
-    let (url, asked) = server(Some(http("200 OK", body)));
+    let (url, asked) = server(Some(http_answer("200 OK", body)));
     let end = AT + Duration::from_secs(60);
     let matrix = source(&url).query_range("up", AT, end, Duration::from_secs(30)).await.unwrap();
     let samples = vec![(AT, 1.0), (AT + Duration::from_secs(30), f64::INFINITY)];
@@ -96,7 +98,7 @@ async fn a_range_and_label_values_are_asked_for_their_time() {
     let form = "&start=1700000000%2E250&end=1700000060%2E250&step=30%2E000";
     assert!(asked.recv().unwrap().ends_with(form));
 
-    let (url, asked) = server(Some(http("200 OK", r#"{"status":"success","data":["a","b"]}"#)));
+    let (url, asked) = server(Some(http_answer("200 OK", r#"{"status":"success","data":["a","b"]}"#)));
     assert_eq!(source(&url).label_values("job", AT, end).await, Ok(vec!["a".to_owned(), "b".to_owned()]));
     let path = "GET /prefix/api/v1/label/job/values?start=1700000000%2E250&end=1700000060%2E250 ";
     assert!(asked.recv().unwrap().starts_with(path));
@@ -182,7 +184,7 @@ async fn a_silent_server_and_none_are_told_apart() {
 async fn a_token_is_read_anew_for_each_request() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
-    let (url, asked) = server(Some(http("503 Unavailable", "")));
+    let (url, asked) = server(Some(http_answer("503 Unavailable", "")));
     let token = Credentials::Token { scheme: "Bearer".into(), token: Secret::File(file.clone()) };
     let config = Config { credentials: Some(token), ..Config::new("main", url.parse().unwrap()) };
     let source = Source::new(config).unwrap();

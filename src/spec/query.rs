@@ -112,7 +112,7 @@ pub(super) fn read_at_steps(
 ) -> Option<Indicator> {
     let settings =
         promql::Settings { pull_interval: reader.settings.pull_interval, ..promql::Settings::default() };
-    let texts = question.map(|query| &*query.text);
+    let texts = question.as_ref().map(|query| &*query.text);
     match promql::compile_at_steps(texts, step, settings) {
         Ok(indicator) => Some(indicator),
         Err(refusal) => {

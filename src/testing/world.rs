@@ -14,7 +14,7 @@ use crate::{
         generated::{v1 as wire, v2},
     },
     report::Report,
-    sampling::Sampler,
+    sampling::{Answered, Order, Puller, Sampler, Unanswered},
     slo::Slo,
     telemetry::Telemetry,
     time::{Latest, Timestamp},
@@ -38,6 +38,7 @@ pub struct World {
     ingest: Ingest,
     instances: Arc<Instances>,
     sampler: Sampler,
+    puller: Puller,
     engine: Engine,
     telemetry: Telemetry,
     last_request: Latest,
@@ -71,8 +72,11 @@ impl World {
         let engine = Engine::new(engine, Arc::clone(&instances), Arc::clone(&open), evaluation, now);
         let ingest = Ingest::new(ingest, Arc::clone(&instances), Arc::clone(&open), &telemetry);
         let recent = ingest.recent();
-        let sampler = Sampler::new(Arc::clone(&instances), open, recent, telemetry.sampling.clone());
-        Self { ingest, instances, sampler, engine, telemetry, last_request: Latest::default(), resolution }
+        let sampling = telemetry.sampling.clone();
+        let sampler = Sampler::new(Arc::clone(&instances), Arc::clone(&open), recent, sampling);
+        let puller = Puller::new(Arc::clone(&instances), open, Duration::ZERO, telemetry.pull.clone());
+        let last_request = Latest::default();
+        Self { ingest, instances, sampler, puller, engine, telemetry, last_request, resolution }
     }
 
     /// The usual configuration, but evaluated without delay and with series counted as born at once.
@@ -121,6 +125,21 @@ impl World {
     pub fn tick(&mut self, now: Timestamp) -> Arc<Report> {
         self.sampler.advance(self.engine.event_time(now), now);
         self.engine.tick(now, &self.last_request)
+    }
+
+    /// What a source is to be asked, at most `room` orders.
+    pub fn poll_orders(&mut self, now: Timestamp, room: usize) -> Vec<Order> {
+        self.puller.poll_orders(self.engine.event_time(now), room)
+    }
+
+    /// Tells what became of an order.
+    pub fn handle_answer(&mut self, order: u64, answer: Result<Answered, Unanswered>) {
+        self.puller.handle_answer(order, answer);
+    }
+
+    /// How many steps that a source was to be asked for came to this outcome so far.
+    pub fn pulled(&self, outcome: &str) -> u64 {
+        self.telemetry.pull.steps.with_label_values(&[outcome]).get()
     }
 
     /// Forgets what is long silent.

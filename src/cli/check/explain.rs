@@ -49,7 +49,7 @@ fn indicator(indicator: &Indicator) -> Vec<String> {
         }
         Indicator::Sampled(sampled) => (
             format!("streamed: evaluated every {} over the latest samples", format_duration(sampled.step)),
-            question(&sampled.question.map(ToString::to_string)),
+            question(&sampled.question.as_ref().map(ToString::to_string)),
         ),
         Indicator::Pulled(pulled) => (
             format!("pulled: a Prometheus is asked every {}", format_duration(pulled.step)),

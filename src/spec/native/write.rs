@@ -76,7 +76,7 @@ fn sli(indicator: &Indicator) -> Result<Sli, Unsayable> {
         Indicator::Counted(counted) => self::counted(counted),
         Indicator::Sampled(sampled) => {
             let step = Some(PromDuration(sampled.step));
-            Ok(Sli { step, ..question(sampled.question.map(ToString::to_string)) })
+            Ok(Sli { step, ..question(sampled.question.as_ref().map(ToString::to_string)) })
         }
         Indicator::Pulled(pulled) => {
             let step = Some(PromDuration(pulled.step));

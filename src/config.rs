@@ -32,6 +32,8 @@ pub struct Config {
     pub specs: Vec<String>,
     /// The server that is asked for what cannot be streamed; at most one.
     pub sources: Vec<Source>,
+    /// The period of Sloth's SLOs, whose specs do not say one.
+    pub sloth_default_slo_period: Duration,
     /// Where state is kept.
     pub storage_path: PathBuf,
     /// The most groups of one SLO.
@@ -65,6 +67,7 @@ struct Raw {
     stale_after: Option<Length>,
     sender_timeout: Option<Length>,
     sources: Vec<sources::RawSource>,
+    sloth: RawSloth,
     web: RawWeb,
     storage: RawStorage,
     ingest: RawIngest,
@@ -81,6 +84,12 @@ struct RawWeb {
     connections_max: Option<usize>,
     concurrent_bytes_max: Option<usize>,
     enable_lifecycle: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSloth {
+    default_slo_period: Option<Length>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -181,7 +190,23 @@ impl Config {
     /// What the meaning of specs depends on.
     pub fn spec_settings(&self) -> spec::Settings {
         let pull_interval = self.sources.first().map(|source| source.pull_interval);
-        spec::Settings { pull_interval, ..spec::Settings::default() }
+        spec::Settings { pull_interval, sloth_default_slo_period: self.sloth_default_slo_period }
+    }
+}
+
+// === impl RawSloth ===
+
+impl RawSloth {
+    fn validate(self) -> anyhow::Result<Duration> {
+        let default = spec::Settings::default().sloth_default_slo_period;
+        let period = self.default_slo_period.map_or(default, |length| length.0);
+        ensure!(
+            !period.is_zero() && period <= spec::WINDOW_MAX,
+            "sloth.default_slo_period is {}; it must be above 0s and at most {}",
+            time::format_duration(period),
+            time::format_duration(spec::WINDOW_MAX),
+        );
+        Ok(period)
     }
 }
 
@@ -192,6 +217,7 @@ impl Raw {
         let engine = self.engine()?;
         Ok(Config {
             sources: sources::validate(self.sources, base, engine.stale_after)?,
+            sloth_default_slo_period: self.sloth.validate()?,
             web: self.web.validate()?,
             ingest: ingest::Config {
                 ha: self.ha.validate()?,
@@ -405,6 +431,10 @@ mod tests {
             "web.concurrent_bytes_max is 5, less than one body may have",
         );
         refused("stale_after: 0s", "stale_after is 0s");
+        refused(
+            "sloth: {default_slo_period: 91d}",
+            "sloth.default_slo_period is 13w; it must be above 0s and at most 90d",
+        );
         refused("ha: {failover_timeout: 0s}", "ha.failover_timeout is 0s");
         refused("ha: {clusters_max: 0}", "ha.clusters_max is 0");
         refused("ha: {cluster_label: ''}", "ha.cluster_label is empty");
@@ -427,6 +457,7 @@ mod tests {
         assert_eq!(format!("{:?}", example.web), format!("{:?}", defaults.web));
         assert_eq!(format!("{:?}", example.ingest), format!("{:?}", defaults.ingest));
         assert_eq!(example.sources, defaults.sources);
+        assert_eq!(example.sloth_default_slo_period, defaults.sloth_default_slo_period);
         assert_eq!(example.storage_path, defaults.storage_path);
         assert_eq!(example.groups_per_slo_max, defaults.groups_per_slo_max);
     }

@@ -31,6 +31,7 @@ mod windows;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use reader::WINDOW_MAX;
 
 use lint::Promises;
 use objects::Object;

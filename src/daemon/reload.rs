@@ -88,7 +88,10 @@ impl Reloader {
     fn read(&self) -> Result<Specs, String> {
         let config = config::load(Some(&self.source.config_file), &self.source.flags)
             .map_err(|error| format!("{error:#}"))?;
-        let specs = specs::load_under(&config.specs, &self.settings);
+        // Sources are those of the start.
+        let settings =
+            spec::Settings { pull_interval: self.settings.pull_interval, ..config.spec_settings() };
+        let specs = specs::load_under(&config.specs, &settings);
         if specs.has_errors() {
             return Err(all_errors(&specs));
         }
@@ -117,7 +120,16 @@ fn all_errors(specs: &Specs) -> String {
 
 fn sections(config: &Config) -> Vec<Section> {
     // Not the specs, which are taken over.
-    let Config { specs: _, sources, storage_path, groups_per_slo_max, web, ingest, engine } = config;
+    let Config {
+        specs: _,
+        sloth_default_slo_period: _,
+        sources,
+        storage_path,
+        groups_per_slo_max,
+        web,
+        ingest,
+        engine,
+    } = config;
     let section = |name, part: &dyn Debug| (name, format!("{part:?}"));
     vec![
         section("sources", sources),

@@ -14,7 +14,7 @@ use super::{
 use crate::{slo::Target, time::parse_duration};
 
 /// The longest window whose counts are kept.
-pub(super) const WINDOW_MAX: Duration = Duration::from_secs(90 * 86_400);
+pub const WINDOW_MAX: Duration = Duration::from_secs(90 * 86_400);
 
 /// A position in a document, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -147,8 +147,8 @@ impl Plugin {
             }
             Sli::Up(selector) => {
                 let selector = query::read_selector(reader, &made(selector))?;
-                let is_down = Measure::SamplesWhere(Threshold { op: ThresholdOp::Less, bound: 1.0 });
-                let bad = [(1.0, selector.clone(), is_down)];
+                let is_up = Measure::SamplesWhere(Threshold { op: ThresholdOp::GreaterOrEqual, bound: 1.0 });
+                let bad = [(1.0, selector.clone(), Measure::Samples), (-1.0, selector.clone(), is_up)];
                 Some(query::counted(bad, [(1.0, selector, Measure::Samples)], Grouping::none()))
             }
             Sli::Nothing(_) => None,

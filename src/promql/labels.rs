@@ -85,3 +85,59 @@ fn is_single_but_for_buckets(of: &Expr) -> bool {
         _ => is_single(of),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(query: &str, expected: bool) {
+        assert_eq!(is_single(&promql_parser::parser::parse(query).unwrap()), expected, "{query}");
+    }
+
+    #[test]
+    fn sums_have_no_labels_and_neither_has_what_is_made_of_them() {
+        for query in [
+            "1",
+            "sum(a)",
+            "sum by () (a)",
+            "1 - sum(a) / sum(b)",
+            "(sum(a) > 0) or vector(0)",
+            "sum(a) / on () group_left () sum(b)",
+            "sum(a * on (x) group_left (y) b) / sum(b)",
+            "a / on () b",
+            "sum(a) / ignoring (x) b",
+            "histogram_quantile(0.9, sum by (le) (rate(a[5m])))",
+            "clamp_max(-sum(a), 1)",
+            "max_over_time(sum(a)[5m:1m])",
+            "topk(1, sum(a))",
+            "scalar(a)",
+            "sum by (x) (sum(a))",
+        ] {
+            check(query, true);
+        }
+    }
+
+    #[test]
+    fn what_may_have_labels_is_taken_to_have_some() {
+        for query in [
+            "a",
+            "sum by (x) (a)",
+            "sum without (x) (a)",
+            "1 - a",
+            "a * on (x) group_left (y) b",
+            "a * on () group_left () sum(b)",
+            "sum(a) * on () group_left (x) b",
+            "sum(a) or b",
+            "a and sum(b)",
+            "topk(1, a)",
+            "count_values(\"x\", sum(a))",
+            "label_replace(sum(a), \"x\", \"y\", \"z\", \"\")",
+            "absent(a{x=\"y\"})",
+            "histogram_quantile(0.9, sum by (le, x) (rate(a[5m])))",
+            "rate(a[5m])",
+        ] {
+            check(query, false);
+        }
+    }
+}

@@ -14,7 +14,7 @@ use crate::{
     matching::{Instances, Plan},
     slo::{Pulled, Question, SloId, exported},
     telemetry::PullMetrics,
-    time::Timestamp,
+    time::{Timestamp, format_duration},
     window::{Batch, OpenSlots},
 };
 
@@ -146,14 +146,15 @@ impl Puller {
         let (generation, before) = (plan.generation(), std::mem::take(&mut self.slos));
         let mut before: HashMap<SloId, PulledSlo> =
             before.into_iter().map(|slo| (slo.tally.all.slo.id.clone(), slo)).collect();
-        let (instances, at) = (&self.instances, self.at);
+        let (instances, at, delay) = (&self.instances, self.at, self.delay);
         let next = plan.pulled().filter_map(|(place, pulled)| {
             let all = instances.of_all(generation, place)?;
             let before = before.remove(&all.slo.id).filter(|before| before.tally.all.sli == all.sli);
             let tally = Tally::new(generation, place, pulled.step, all);
             let mut slo = PulledSlo::new(pulled, tally, at);
-            if let Some(before) = before {
-                slo.succeed(before, instances);
+            match before {
+                Some(before) => slo.succeed(before, instances),
+                None => slo.warn_of_short_windows(delay),
             }
             Some(slo)
         });
@@ -183,6 +184,18 @@ impl PulledSlo {
         (self.next, self.order) = (before.next, before.order);
         (self.failures, self.retry_at) = (before.failures, before.retry_at);
         (self.steps_max, self.is_seen) = (before.steps_max, before.is_seen);
+    }
+
+    /// Says of which alerts nothing is known when they are evaluated: what is newest is older than their windows.
+    fn warn_of_short_windows(&self, delay: Duration) {
+        let (slo, age) = (&self.tally.all.slo, self.pulled.step + delay);
+        for alert in slo.alerts.iter().filter(|alert| alert.short <= age) {
+            let (window, age) = (format_duration(alert.short), format_duration(age));
+            tracing::warn!(
+                slo = %slo.id, window, age,
+                "an alert may stay silent: what a source says is older than its short window (pull_interval and delay)"
+            );
+        }
     }
 
     fn is_due(&self, at: Timestamp) -> bool {
@@ -243,7 +256,7 @@ impl PulledSlo {
         if !std::mem::replace(&mut self.is_seen, true) {
             all.note_live_series(1);
         }
-        note_sample(all, batch, at);
+        note_sample(all, batch, at, self.pulled.step);
     }
 
     /// Waits, twice as long each time, and asks for fewer steps if there may have been too many.

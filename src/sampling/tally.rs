@@ -61,8 +61,9 @@ impl Tally {
         if self.all.role != Role::RollUp {
             return;
         }
+        let step = self.step;
         if let Some(group) = self.group(instances, at, labels) {
-            note_sample(&group.instance, batch, at);
+            note_sample(&group.instance, batch, at, step);
             group.seen = at;
             group.instance.add(batch, at, at, events);
         }
@@ -95,9 +96,12 @@ impl Tally {
     }
 }
 
-/// Notes that an instance has something to say of a moment, and what it did not say before.
-pub(super) fn note_sample(instance: &Instance, batch: &mut Batch<'_>, at: Timestamp) {
-    if let Some(unseen_since) = instance.note_sample(at) {
+/// Notes that an instance has something to say of a moment, and since when it had nothing to say, if it missed
+/// steps.
+pub(super) fn note_sample(instance: &Instance, batch: &mut Batch<'_>, at: Timestamp, step: Duration) {
+    let Some(unseen_since) = instance.note_sample(at) else { return };
+    // The first of all, or later than the next step.
+    if unseen_since == at || at.since(unseen_since) > step {
         batch.note_unseen(instance.sli, unseen_since.0, at.0);
     }
 }

@@ -117,6 +117,21 @@ fn an_outage_is_caught_up_with_and_nothing_counts_twice() {
 }
 
 #[test]
+fn steps_that_are_far_apart_are_no_gaps() {
+    let far = Duration::from_secs(120);
+    let mut slo = slo(Question::BadRatio("bad"), false);
+    slo.indicator = Indicator::Pulled(Pulled {
+        question: Question::BadRatio("bad".to_owned()),
+        step: far,
+        is_grouped: false,
+    });
+    slo.objective = Objective::rolling(Target::new(0.99).unwrap(), far * 30);
+    let mut world = World::immediate(vec![slo], SECOND, NOW);
+    let (_, reports) = run(&mut world, 0..3_601, |order| Ok(always(order, "up", 0.0)));
+    assert_eq!(reports[0].budgets[0].coverage, 1.0);
+}
+
+#[test]
 fn what_is_too_much_at_once_is_asked_for_in_parts() {
     let mut world = world();
     run(&mut world, 0..1, |order| Ok(always(order, "up", 0.0)));

@@ -65,6 +65,29 @@ fn the_budget_is_what_prometheus_says_whatever_happens_to_it() {
     assert!(slod.log().contains("the source answers again"), "{}", slod.log());
 }
 
+#[test]
+fn a_server_with_a_certificate_of_its_own_is_trusted_by_file_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("cert.pem", &certified.cert.pem());
+    write("key.pem", &certified.signing_key.serialize_pem());
+    write("web.yml", "tls_server_config: {cert_file: cert.pem, key_file: key.pem}");
+    let mut prometheus =
+        Prometheus::spawn(directory.path(), free_address(), &["--web.config.file", "web.yml"]);
+    let source = |ca_file: &str| {
+        let url = format!("https://{}", prometheus.address);
+        format!("evaluation_delay: 1s\nsources: [{{url: '{url}', pull_interval: 1s, delay: 0s{ca_file}}}]\n")
+    };
+    let ca_file = format!(", tls_config: {{ca_file: '{}'}}", directory.path().join("cert.pem").display());
+    let trusting = Slod::start(&specs(), &source(&ca_file));
+    let others = Slod::start(&specs(), &source(""));
+    wait_until("it answers", || trusting.sum("slod_pull_steps_total{outcome=\"empty\"}") > 0.0);
+    wait_until("it is not trusted", || others.log().contains("invalid peer certificate"));
+    assert_eq!(others.sum("slod_pull_steps_total"), 0.0);
+    prometheus.process.assert_alive();
+}
+
 /// The step that slod began with: that from which on as many steps as it counted come to its bad events.
 fn first_step(prometheus: &Prometheus, slod: &Slod) -> i64 {
     let page = crate::support::http(slod.address, "GET /metrics HTTP/1.0", &[], b"").body;
@@ -112,6 +135,12 @@ fn a_source_that_refuses_is_told_of_and_not_taken_for_no_errors() {
 
 impl Prometheus {
     fn start(directory: &Path, address: SocketAddr) -> Self {
+        let prometheus = Self::spawn(directory, address, &["--web.enable-remote-write-receiver"]);
+        wait_until("Prometheus is ready", || answers(address, "/-/ready"));
+        prometheus
+    }
+
+    fn spawn(directory: &Path, address: SocketAddr, args: &[&str]) -> Self {
         let config = directory.join("prometheus.yml");
         std::fs::write(&config, "{}").unwrap();
         let process = Process::start(
@@ -119,10 +148,10 @@ impl Prometheus {
                 .arg(format!("--config.file={}", config.display()))
                 .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
                 .arg(format!("--web.listen-address={address}"))
-                .arg("--web.enable-remote-write-receiver"),
+                .args(args)
+                .current_dir(directory),
             directory.join("prometheus.log"),
         );
-        wait_until("Prometheus is ready", || answers(address, "/-/ready"));
         Self { address, process }
     }
 

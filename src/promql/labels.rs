@@ -66,12 +66,14 @@ fn is_empty(names: &Labels) -> bool {
 }
 
 fn is_single_call(call: &Call) -> bool {
-    let vector = |argument: &&Box<Expr>| argument.value_type() != ValueType::Scalar;
     match call.func.name {
         "scalar" | "vector" | "time" | "pi" => true,
         "absent" | "absent_over_time" | "label_replace" | "label_join" => false,
         "histogram_quantile" => call.args.args.last().is_some_and(|of| is_single_but_for_buckets(of)),
-        _ => call.args.args.iter().find(vector).is_some_and(|of| is_single(of)),
+        _ => {
+            let mut vectors = call.args.args.iter().filter(|of| of.value_type() != ValueType::Scalar);
+            vectors.next().is_some_and(|of| is_single(of))
+        }
     }
 }
 

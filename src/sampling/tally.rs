@@ -41,11 +41,11 @@ impl Tally {
 
     /// Goes on where the same SLO was in the plan before.
     pub(super) fn succeed(&mut self, before: Self, instances: &Instances) {
-        for (labels, Group { seen, .. }) in before.groups {
-            if let Some(instance) = instances.group(self.generation, self.place, &labels) {
-                self.groups.insert(labels, Group { instance, seen });
-            }
-        }
+        let group = |(labels, Group { seen, .. }): (Labels, Group)| {
+            let instance = instances.group(self.generation, self.place, &labels)?;
+            Some((labels, Group { instance, seen }))
+        };
+        self.groups = before.groups.into_iter().filter_map(group).collect();
     }
 
     /// Adds the events of a step to the SLO, and to the group of these labels.

@@ -15,9 +15,10 @@ test-slow: loom ## What a release needs beyond `make test`: properties with 10,0
 	PROPTEST_CASES=10000 cargo test --release --quiet --lib
 	PROPTEST_CASES=10000 cargo test --release --quiet --test it -- accuracy oracle
 
-test-peers: test-deps ## Tests with a Prometheus 3 as sender and as oracle (needs Go; builds it once, 10 minutes)
-	PROMETHEUS_3="$$(scripts/install-peers)" cargo test --quiet --test peers
-	PROMETHEUS_3="$$(scripts/install-peers)" cargo test --quiet --test it -- senders
+test-peers: test-deps ## Tests beside a Prometheus 3 and the real Sloth (needs Go; builds them once, 15 minutes)
+	PROMETHEUS_3="$$(scripts/install-peers prometheus)" SLOTH="$$(scripts/install-peers sloth)" \
+		cargo test --quiet --test peers
+	PROMETHEUS_3="$$(scripts/install-peers prometheus)" cargo test --quiet --test it -- senders
 
 test-deps: ## Install what the tests drive: Prometheus, Alertmanager and VictoriaMetrics from Debian
 	scripts/install-test-deps

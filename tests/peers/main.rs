@@ -1,4 +1,5 @@
-//! slod beside a Prometheus 3, as sender and as oracle: `make test-peers`, which builds it.
+//! slod beside a Prometheus 3, as sender and as oracle, and beside the rules of Sloth: `make test-peers`, which builds
+//! both.
 //!
 //! Not part of `make test`, because the build needs Go and minutes. The tests of `it::senders` run with it, too.
 
@@ -10,6 +11,7 @@ mod anchored;
 mod expressions;
 mod histograms;
 mod prometheus;
+mod sloth;
 mod start_timestamps;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use all of it")]

@@ -1,6 +1,7 @@
 //! A Prometheus 3, and a page for it to scrape.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
@@ -8,12 +9,17 @@ use std::{
     process::Command,
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
-use slod::labels::Labels;
+use slod::{
+    labels::Labels,
+    testing::{Sent, encode},
+    time::Timestamp,
+};
 
-use crate::support::{Process, answers, free_address, json, wait_until};
+use crate::support::{Process, answers, free_address, http, json, wait_until, write_headers};
 
 /// A running one.
 pub struct Prometheus {
@@ -33,6 +39,12 @@ struct Content {
     body: Vec<u8>,
     scrapes: usize,
 }
+
+/// Series with their values, in the order of time.
+pub type Matrix = BTreeMap<Labels, Vec<(Timestamp, f64)>>;
+
+// Prometheus gives at most 11,000 points of a series at once.
+const POINTS_MAX: u32 = 10_000;
 
 /// A sender of remote-write 2.0, once filled in.
 const SENDER: &str = "\
@@ -84,9 +96,34 @@ impl Prometheus {
         Self::start(directory, &config, flags)
     }
 
+    /// Writes samples, those of a series in the order of time.
+    pub fn write(&self, samples: &[Sent]) {
+        let answer = http(self.address, "POST /api/v1/write HTTP/1.1", &write_headers(), &encode(samples));
+        assert_eq!(answer.status, 204, "{}", answer.body);
+    }
+
+    /// What an expression says at each step from `from` to `to`, without metric names.
+    pub fn range(&self, promql: &str, from: Timestamp, to: Timestamp, step: Duration) -> Matrix {
+        let (query, mut matrix, mut from) = (escaped(promql), Matrix::new(), from);
+        while from <= to {
+            let last = to.min(from + step * (POINTS_MAX - 1));
+            let (start, end, step_seconds) = (from.seconds(), last.seconds(), step.as_secs());
+            let path =
+                format!("/api/v1/query_range?start={start}&end={end}&step={step_seconds}&query={query}");
+            let answer = json(self.address, &path);
+            let result = answer["data"]["result"].as_array();
+            for series in result.unwrap_or_else(|| panic!("{promql}: {answer}")) {
+                let points = series["values"].as_array().unwrap().iter().map(point);
+                matrix.entry(labels(&series["metric"])).or_default().extend(points);
+            }
+            from = last + step;
+        }
+        matrix
+    }
+
     /// The value of an expression without labels at a time; `None` without any.
     pub fn value(&self, promql: &str, at_seconds: f64) -> Option<f64> {
-        let escaped: String = promql.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let escaped = escaped(promql);
         let answer = json(self.address, &format!("/api/v1/query?time={at_seconds}&query={escaped}"));
         assert!(answer["infos"].is_null() && answer["warnings"].is_null(), "{answer}");
         let value = answer["data"]["result"].get(0).map(|only| only["value"][1].clone());
@@ -95,24 +132,36 @@ impl Prometheus {
 
     /// What an expression says at a time, without metric names.
     pub fn vector(&self, promql: &str, at_seconds: f64) -> Vec<(Labels, f64)> {
-        let escaped: String = promql.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let escaped = escaped(promql);
         let answer = json(self.address, &format!("/api/v1/query?time={at_seconds}&query={escaped}"));
         let result = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{promql}: {answer}"));
-        let number = |value: &Value| value.as_str().unwrap().parse().unwrap();
         if answer["data"]["resultType"] == "scalar" {
             return vec![(Labels::default(), number(&result[1]))];
         }
-        let labels = |metric: &Value| {
-            let pairs =
-                metric.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap()));
-            Labels::new(pairs).unwrap().leave_out(&[])
-        };
         result.iter().map(|element| (labels(&element["metric"]), number(&element["value"][1]))).collect()
     }
 
     pub fn log(&self) -> String {
         self.process.log()
     }
+}
+
+fn escaped(promql: &str) -> String {
+    promql.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+fn point(pair: &Value) -> (Timestamp, f64) {
+    (Timestamp((pair[0].as_f64().unwrap() * 1e3).round() as i64), number(&pair[1]))
+}
+
+/// Without the metric name.
+fn labels(metric: &Value) -> Labels {
+    let pairs = metric.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap()));
+    Labels::new(pairs).unwrap().leave_out(&[])
 }
 
 // === impl Page ===

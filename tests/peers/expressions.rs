@@ -6,14 +6,11 @@ use std::{fmt::Write, time::Duration};
 use slod::{
     expression::Vector,
     promql,
-    testing::{Kept, Sent, encode},
+    testing::{Kept, Sent},
     time::Timestamp,
 };
 
-use crate::{
-    prometheus::Prometheus,
-    support::{http, seconds_since_epoch, write_headers},
-};
+use crate::{prometheus::Prometheus, support::seconds_since_epoch};
 
 const SERIES: &str = include_str!("../testdata/promql/series.txt");
 const EXPRESSIONS: &str = include_str!("../testdata/promql/expressions.txt");
@@ -58,9 +55,7 @@ fn send(prometheus: &Prometheus, kept: &Kept) {
         };
         // One sample of a series at a time, as a sender has them.
         for samples in samples.chunks(1) {
-            let body = encode(&samples.iter().map(sent).collect::<Vec<_>>());
-            let answer = http(prometheus.address, "POST /api/v1/write HTTP/1.1", &write_headers(), &body);
-            assert_eq!(answer.status, 204, "{}", answer.body);
+            prometheus.write(&samples.iter().map(sent).collect::<Vec<_>>());
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Nobody waits for a month: a real Prometheus 3 has the samples of 30 days, is asked for the expression of each
 //! recording rule at the moments at which its group would have been evaluated, and gets the answers back as the
 //! series that the rule records, with staleness markers where it ends. Rules that use what others record are asked
-//! next. The rule for 5m, which the period's averages, is evaluated each minute; the others every ten.
+//! next. The rule for 5m, which the period's averages, is evaluated each minute; the others every five.
 //!
 //! - On alert windows slod counts exactly; Sloth's rules do so as far as `rate` does, which extrapolates. The same
 //!   rules with `anchored`, which does not, say exactly what slod says.
@@ -41,7 +41,8 @@ use self::{
 use crate::prometheus::{Matrix, Prometheus};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const TEN_MINUTES: Duration = Duration::from_secs(600);
+/// How often rules of longer windows are evaluated, and alerts compared.
+const MARK: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3_600);
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
@@ -70,7 +71,7 @@ const COMPARED_AFTER: Duration = Duration::from_secs(73 * 3_600);
 // A request is about this large.
 const SAMPLES_PER_REQUEST: usize = 5_000;
 
-/// A month, as slod saw it at every tenth minute.
+/// A month, as slod saw it at every mark.
 pub struct Month {
     pub prometheus: Prometheus,
     pub shop: Shop,
@@ -110,6 +111,7 @@ fn rules_of_sloth_differ_by_extrapolation_only_and_budgets_by_averages() {
     }
     let findings: Vec<Findings> =
         SUBJECTS.iter().map(|subject| Findings::new(subject, &month, &sloth[subject.0])).collect();
+    findings::check_alerts(&findings);
     check_page(&page::tables(&findings));
 }
 
@@ -174,12 +176,12 @@ impl Month {
 
     fn evaluate(&mut self, world: &mut World, now: Timestamp) {
         let report = world.tick(now);
-        if now > START + COMPARED_AFTER && now == now.floor(TEN_MINUTES) {
+        if now > START + COMPARED_AFTER && now == now.floor(MARK) {
             self.reports.insert(now, report.snapshot());
         }
     }
 
-    /// What slod says of a subject at each tenth minute.
+    /// What slod says of a subject at each mark.
     pub fn of<'m>(&'m self, subject: &Subject) -> impl Iterator<Item = (Timestamp, &'m SloReport)> {
         let &(id, _, route) = subject;
         self.reports.iter().map(move |(at, report)| {
@@ -203,7 +205,7 @@ impl Sloth {
         let (shortest, longer) = rules.windows.split_first().unwrap();
         let each_minute = ask(shortest, START + MINUTE, MINUTE);
         let mut windows = BTreeMap::from([(shortest.window(), each_minute.clone())]);
-        windows.extend(longer.iter().map(|rule| (rule.window(), ask(rule, from, TEN_MINUTES))));
+        windows.extend(longer.iter().map(|rule| (rule.window(), ask(rule, from, MARK))));
         let anchored =
             |rule: &Rule| values(prometheus.range(&rule.anchored(), from.floor(HOUR) + HOUR, end, HOUR));
         let period = ask(rules.period.as_ref().unwrap(), end, MINUTE);
@@ -212,7 +214,7 @@ impl Sloth {
             metadata.insert(&*rule.record, ask(rule, end, MINUTE));
         }
         let alert = |rule: &Rule| {
-            let active = values(prometheus.range(&rule.expr, from, end, TEN_MINUTES));
+            let active = values(prometheus.range(&rule.expr, from, end, MARK));
             (rule.severity().to_owned(), active.into_keys().collect())
         };
         Self {
@@ -228,7 +230,7 @@ impl Sloth {
 }
 
 fn first_mark() -> Timestamp {
-    START + COMPARED_AFTER + TEN_MINUTES
+    START + COMPARED_AFTER + MARK
 }
 
 /// Evaluates a recording rule until the end of the month, and writes what it records.

@@ -32,7 +32,7 @@ pub struct Difference {
     pub most: f64,
 }
 
-/// At how many tenth minutes the alerts of a severity are active.
+/// At how many marks the alerts of a severity are active.
 pub struct Agreement {
     pub severity: &'static str,
     pub both: usize,
@@ -168,6 +168,15 @@ fn agreement(subject: &Subject, month: &Month, sloth: &Sloth, severity: &'static
         }
     }
     found
+}
+
+/// Extrapolation may decide, but only where a burn rate is next to its factor.
+pub fn check_alerts(findings: &[Findings]) {
+    let all = || findings.iter().flat_map(|found| &found.alerts);
+    let both: usize = all().map(|alert| alert.both).sum();
+    let either: usize = all().map(|alert| alert.slod_only + alert.sloth_only).sum();
+    assert!(both > 100, "alerts were active at {both} marks only");
+    assert!(either <= both / 50, "alerts were active at {both} marks in both, at {either} in one");
 }
 
 // === budgets ===

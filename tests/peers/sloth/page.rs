@@ -10,40 +10,43 @@ use super::findings::{Agreement, Budget, Difference, Findings};
 pub const BEGIN: &str = "<!-- The rest is written by `UPDATE_DOCS=1 make test-peers`. -->";
 
 pub fn tables(findings: &[Findings]) -> String {
-    let mut text =
-        "### Alert windows\n\nBurn rates apart, as root of the mean square and at most:\n\n".to_owned();
-    write_windows(&mut text, findings, |found| {
-        if found.silent == found.hours { "no value".to_owned() } else { apart(found) }
-    });
+    let mut text = String::new();
+    windows(&mut text, findings);
+    alerts(&mut text, findings);
+    budgets(&mut text, findings);
+    text
+}
+
+fn windows(text: &mut String, findings: &[Findings]) {
+    *text += "### Burn rates apart\n\nAs root of the mean square / at most:\n\n";
+    write_windows(text, findings, apart);
     let hours = findings[0].windows[0].hours;
-    writeln!(text, "\nOf {hours} hours Sloth had no value, or NaN, at:\n").unwrap();
+    writeln!(text, "\nHours of {hours} at which Sloth's rule has no value, or NaN:\n").unwrap();
     let silent = |found: &&Findings| found.windows.iter().any(|window| window.silent > 0);
-    write_windows(&mut text, findings.iter().filter(silent), |found| found.silent.to_string());
-    text += "\n### Alerts\n\nTenth minutes at which the alert's condition held:\n\n";
-    text += "| SLO | severity | in both | in slod only | in Sloth only |\n|---|---|--:|--:|--:|\n";
-    for (found, alert) in
-        findings.iter().flat_map(|found| found.alerts.iter().map(move |alert| (found, alert)))
-    {
-        let Agreement { severity, both, slod_only, sloth_only } = alert;
-        writeln!(text, "| {} | {severity} | {both} | {slod_only} | {sloth_only} |", name(found)).unwrap();
+    write_windows(text, findings.iter().filter(silent), |found| found.silent.to_string());
+}
+
+fn alerts(text: &mut String, findings: &[Findings]) {
+    *text += "\n### Alerts\n\nOf all fifth minutes those at which the alert's condition holds:\n\n";
+    *text += "| SLO | severity | in both | in slod only | in Sloth only |\n|---|---|--:|--:|--:|\n";
+    for found in findings {
+        for Agreement { severity, both, slod_only, sloth_only } in &found.alerts {
+            writeln!(text, "| {} | {severity} | {both} | {slod_only} | {sloth_only} |", name(found)).unwrap();
+        }
     }
-    text += "\n### Budgets\n\nWhat remains after 30 days:\n\n";
-    text += "| SLO | target | slod | Sloth | Sloth, `disableOptimized` | minutes of 43,200 that Sloth's mean is of |\n";
-    text += "|---|--:|--:|--:|--:|--:|\n";
+}
+
+fn budgets(text: &mut String, findings: &[Findings]) {
+    *text += "\n### Budgets\n\nWhat remains after 30 days:\n\n";
+    *text +=
+        "| SLO | target | slod | Sloth | Sloth, `disableOptimized` | minutes in Sloth's mean, of 43,200 |\n";
+    *text += "|---|--:|--:|--:|--:|--:|\n";
     for found in findings {
         let Budget { target, slod, sloth, at_once, counted } = found.budget;
-        writeln!(
-            text,
-            "| {} | {:.1}% | {} | {} | {} | {counted} |",
-            name(found),
-            target * 100.0,
-            percent(slod),
-            percent(sloth),
-            percent(at_once)
-        )
-        .unwrap();
+        let [slod, sloth, at_once] = [slod, sloth, at_once].map(percent);
+        let (name, target) = (name(found), target * 100.0);
+        writeln!(text, "| {name} | {target:.1}% | {slod} | {sloth} | {at_once} | {counted} |").unwrap();
     }
-    text
 }
 
 /// A row for each subject, with a cell for each window.

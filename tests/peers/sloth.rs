@@ -101,18 +101,20 @@ pub type Values = BTreeMap<(String, Timestamp), f64>;
 fn rules_of_sloth_differ_by_extrapolation_only_and_budgets_by_averages() {
     let directory = tempfile::tempdir().unwrap();
     let month = Month::run(start_prometheus(directory.path()));
-    let mut sloth = BTreeMap::new();
-    for spec in SPECS {
-        let at_once = generate(spec, WITHOUT_AVERAGES);
-        for (id, rules) in generate(spec, &[]) {
-            let period = at_once[&id].period.as_ref().unwrap();
-            sloth.insert(id, Sloth::replay(&month.prometheus, &rules, period));
-        }
-    }
+    let sloth: BTreeMap<String, Sloth> =
+        SPECS.iter().flat_map(|spec| Sloth::of_spec(&month.prometheus, spec)).collect();
     let findings: Vec<Findings> =
         SUBJECTS.iter().map(|subject| Findings::new(subject, &month, &sloth[subject.0])).collect();
     findings::check_alerts(&findings);
     check_page(&page::tables(&findings));
+}
+
+fn world() -> World {
+    let texts = SPECS.map(|path| (path, fs::read_to_string(path).unwrap()));
+    let specs = spec::read_all(texts, &spec::Settings::default());
+    assert!(specs.diagnostics.is_empty(), "{:?}", specs.diagnostics);
+    let config = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
+    World::new(specs.slos, config, ingest::Config::default(), START)
 }
 
 /// One that keeps a month in its head: blocks would only cost time.
@@ -147,11 +149,7 @@ fn check_page(tables: &str) {
 impl Month {
     /// Sends every scrape to both.
     fn run(prometheus: Prometheus) -> Self {
-        let texts = SPECS.map(|path| (path, fs::read_to_string(path).unwrap()));
-        let specs = spec::read_all(texts, &spec::Settings::default());
-        assert!(specs.diagnostics.is_empty(), "{:?}", specs.diagnostics);
-        let config = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-        let mut world = World::new(specs.slos, config, ingest::Config::default(), START);
+        let mut world = world();
         let mut month = Self { prometheus, shop: Shop::new(), reports: BTreeMap::new() };
         let (mut now, mut waiting) = (START, Vec::new());
         for scrape in 0.. {
@@ -198,6 +196,17 @@ impl Month {
 // === impl Sloth ===
 
 impl Sloth {
+    /// Evaluates what the real one generates of a spec, by its ids of the SLOs.
+    fn of_spec(prometheus: &Prometheus, spec: &str) -> BTreeMap<String, Self> {
+        let at_once = generate(spec, WITHOUT_AVERAGES);
+        let replayed = |(id, rules): (String, Rules)| {
+            let period = at_once[&id].period.as_ref().unwrap();
+            let sloth = Self::replay(prometheus, &rules, period);
+            (id, sloth)
+        };
+        generate(spec, &[]).into_iter().map(replayed).collect()
+    }
+
     /// Evaluates the rules of an SLO.
     fn replay(prometheus: &Prometheus, rules: &Rules, period_at_once: &Rule) -> Self {
         let (from, end) = (first_mark(), START + MONTH);

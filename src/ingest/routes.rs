@@ -95,7 +95,14 @@ pub(super) struct Arrival {
 #[derive(Debug, Default)]
 pub(super) struct RouteBook {
     known: Mutex<HashMap<Box<[u8]>, Arc<Routes>>>,
-    targets: Mutex<HashMap<(usize, Labels), Arc<Target>>>,
+    targets: Mutex<Targets>,
+}
+
+/// The targets of each SLO of a plan, by its place there.
+#[derive(Debug, Default)]
+struct Targets {
+    generation: u64,
+    known: HashMap<(usize, Labels), Arc<Target>>,
 }
 
 /// The scrapes of one target as far as one SLO sees them. Tells whether a new series of it was born
@@ -287,7 +294,10 @@ impl RouteBook {
             let is_grouped = matches!(open.as_slice(), [only] if only.role == Role::RollUp);
             let is_refused = is_grouped && !found.worth.is_sampled;
             let worth = Arc::new(found.worth.clone());
-            routes.extend(open.into_iter().map(|instance| self.route(instance, &worth, found.slo, &scraped)));
+            routes.extend(
+                open.into_iter()
+                    .map(|instance| self.route(generation, instance, &worth, found.slo, &scraped)),
+            );
             matches.extend(is_refused.then_some(found));
         }
         if routes.is_empty() {
@@ -320,7 +330,7 @@ impl RouteBook {
         refused.matches.retain(|Match { slo, worth, group }| {
             let Some(instance) = instances.group(generation, *slo, group) else { return true };
             instance.note_live_series(i64::from(is_live));
-            all.push(self.route(instance, &Arc::new(worth.clone()), *slo, &refused.scraped));
+            all.push(self.route(generation, instance, &Arc::new(worth.clone()), *slo, &refused.scraped));
             false
         });
         (all.len() > routes.routes.len()).then(|| Arc::new(Routes::new(all)))
@@ -330,28 +340,40 @@ impl RouteBook {
     pub(super) fn succeed(&self, succession: &Succession) {
         self.known.lock().clear();
         let mut targets = self.targets.lock();
-        let known = mem::take(&mut *targets).into_iter();
+        let known = mem::take(&mut targets.known).into_iter();
         let place = |(slo, scraped): (usize, Labels)| succession.places[slo].map(|place| (place, scraped));
-        *targets = known.filter_map(|(key, target)| Some((place(key)?, target))).collect();
+        let known = known.filter_map(|(key, target)| Some((place(key)?, target))).collect();
+        *targets = Targets { generation: succession.generation, known };
     }
 
     /// Forgets routes and targets that no series uses any more.
     pub(super) fn forget_unused(&self) {
         self.known.lock().retain(|_, routes| Arc::strong_count(routes) > 1);
-        self.targets.lock().retain(|_, target| Arc::strong_count(target) > 1);
+        self.targets.lock().known.retain(|_, target| Arc::strong_count(target) > 1);
     }
 
-    fn route(&self, instance: Arc<Instance>, worth: &Arc<Worth>, slo: usize, scraped: &Labels) -> Route {
-        Route::new(instance, worth, self.target(slo, scraped))
+    fn route(
+        &self,
+        generation: u64,
+        instance: Arc<Instance>,
+        worth: &Arc<Worth>,
+        slo: usize,
+        scraped: &Labels,
+    ) -> Route {
+        Route::new(instance, worth, self.target(generation, slo, scraped))
     }
 
-    fn target(&self, slo: usize, scraped: &Labels) -> Option<Arc<Target>> {
+    /// One for itself if the plan is not in force any more: then nobody will follow these routes.
+    fn target(&self, generation: u64, slo: usize, scraped: &Labels) -> Option<Arc<Target>> {
         if scraped.get("instance").is_empty() {
             return None;
         }
         let new = || Target { latest_ms: AtomicI64::new(i64::MIN), scrapes: Mutex::default() };
         let mut targets = self.targets.lock();
-        Some(Arc::clone(targets.entry((slo, scraped.clone())).or_insert_with(|| Arc::new(new()))))
+        if targets.generation != generation {
+            return Some(Arc::new(new()));
+        }
+        Some(Arc::clone(targets.known.entry((slo, scraped.clone())).or_insert_with(|| Arc::new(new()))))
     }
 }
 

@@ -234,7 +234,7 @@ fn labels_that_slod_cannot_use_are_renamed() {
         "pyrra.dev/runbook_url",
         "pyrra.dev/runbook-url",
         &[
-            "f:11:5: warning: annotation \"runbook-url\" is called runbook_url here: names have letters, digits and _ only",
+            "f:11:5: warning: annotation runbook-url is published as runbook_url: names have letters, digits and _ only",
         ],
     );
 }

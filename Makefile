@@ -14,6 +14,7 @@ test: test-deps check unit ## Everything that CI runs: checks, tests, documentat
 test-slow: loom ## What a release needs beyond `make test`: properties with 10,000 cases each, and loom
 	PROPTEST_CASES=10000 cargo test --release --quiet --lib
 	PROPTEST_CASES=10000 cargo test --release --quiet --test it -- accuracy oracle
+	PROPTEST_CASES=400 cargo test --release --quiet --test it -- promql::
 
 test-peers: test-deps ## Tests beside a Prometheus 3 and the real Sloth (needs Go; builds them once, 15 minutes)
 	PROMETHEUS_3="$$(scripts/install-peers prometheus)" SLOTH="$$(scripts/install-peers sloth)" \

@@ -20,7 +20,7 @@ use crate::{
     matching::{Instance, Instances, Presences},
     report::{Report, Roster, Shape},
     telemetry::EvaluationMetrics,
-    time::{Latest, Timestamp},
+    time::{Latest, SET_BACK_MIN, Timestamp},
     window::{self, OpenSlots, SliId, Windows},
 };
 use judged::{Judged, Moment};
@@ -38,8 +38,6 @@ pub struct Config {
     pub sender_timeout: Duration,
 }
 
-// Longer than a clock is stepped or slewed in normal service.
-const SET_BACK_MIN: Duration = Duration::from_secs(60);
 // The series of a group that ended may be remembered for a day: no need to ask for them at every tick.
 const ASK_IDLE_EVERY: Duration = Duration::from_secs(60);
 // The one being written, the one published, and two that slow readers hold.

@@ -112,7 +112,7 @@ fn refuse_wrong<'e, T>(node: &'e Expr, message: impl Into<String>) -> Result<T, 
 fn nonzero_range(expr: &Expr, range: Duration) -> Result<Duration, Refused<'_>> {
     if range.is_zero() {
         let refused = refuse_at(expr, Spot::Range, "range [0s] is empty; write one like [5m]");
-        return refused.map_err(|refused| Refused { is_wrong: true, ..refused });
+        return refused.map_err(Refused::wrong);
     }
     Ok(range)
 }
@@ -132,7 +132,7 @@ fn lower_lone_selector(expr: &Expr) -> Result<Selector, Refused<'_>> {
         Expr::VectorSelector(vector) => lower_selector(expr, vector),
         Expr::MatrixSelector(_) => {
             let message = "a range is not supported here: every sample counts by itself; remove it";
-            refuse_at(expr, Spot::Range, message).map_err(|refused| Refused { is_wrong: true, ..refused })
+            refuse_at(expr, Spot::Range, message).map_err(Refused::wrong)
         }
         _ => refuse(expr, "only a selector is supported here, such as queue_length{job=\"mail\"}"),
     }
@@ -162,7 +162,7 @@ fn lower_matchers<'e>(expr: &'e Expr, matchers: &[label::Matcher]) -> Result<Vec
         .map(|(index, matcher)| {
             Matcher::new(&matcher.name, match_op(&matcher.op), &matcher.value)
                 .or_else(|error| refuse_at(expr, Spot::MatcherValue(index), error.to_string()))
-                .map_err(|refused| Refused { is_wrong: true, ..refused })
+                .map_err(Refused::wrong)
         })
         .collect()
 }
@@ -237,6 +237,11 @@ const SHARE_AS_PROMQL: &str = "quantile       ";
 // === impl Refused ===
 
 impl Refused<'_> {
+    /// As what cannot be meant in any way.
+    fn wrong(self) -> Self {
+        Self { is_wrong: true, ..self }
+    }
+
     /// With the last way out.
     fn or_pull(mut self) -> Self {
         self.message += "; name a Prometheus under sources to have it asked instead";

@@ -15,6 +15,8 @@
 //!
 //! This module does not know requests, and reads no clock. The invariant: no step is evaluated twice.
 
+use std::time::Duration;
+
 mod puller;
 mod question;
 mod recent;
@@ -24,3 +26,7 @@ mod tally;
 pub use puller::{Answered, Matrix, Order, Puller, Unanswered};
 pub use recent::{Recent, Recorded};
 pub use sampler::Sampler;
+
+/// How long a step may be pending. What a sender keeps when it cannot deliver: two hours, and one that it may take to
+/// come back to them.
+const PENDING_MAX: Duration = Duration::from_secs(3 * 3_600);

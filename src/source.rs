@@ -332,7 +332,8 @@ fn seconds(at: Timestamp) -> String {
     format!("{sign}{whole}.{part:03}")
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+/// The error and what it stands on: a client's own text is only "client error (Connect)".
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -14,6 +14,9 @@ use std::{
 
 pub use calendar::{Calendar, CalendarUnit, CivilTimeError, UnknownTimeZone, time_zone_names};
 
+/// From where on a clock that shows an earlier time was set back: longer than one is stepped or slewed in normal service.
+pub const SET_BACK_MIN: Duration = Duration::from_secs(60);
+
 /// Milliseconds since the Unix epoch: the time of a sample, of an evaluation, of an arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);

@@ -12,12 +12,9 @@ use super::{
     Error, Parsed, Refused, Spot, instant, is_counter_name,
     labels::is_single,
     linear::{Lowering, Quotient, Sum, Value, simplified},
-    lower_lone_selector, number, precedence, reasons, refuse, refuse_wrong,
-    steps::{Steps, steps},
-    walk,
+    lower_lone_selector, number, precedence, reasons, refuse, refuse_wrong, steps, walk,
 };
 use crate::{
-    expression::Expression,
     slo::{Counted, Indicator, Measure, Pulled, Question, Sampled, Term, Threshold},
     time::format_duration,
 };
@@ -327,12 +324,11 @@ impl<'q> Queries<'q> {
     /// Queries that are made of subqueries over the window: each step is what counts.
     fn over_steps(&self) -> Option<Indicator> {
         let template = self.settings.template.map(|template| template.range);
-        let steps = |expr| steps(expr, template);
         let (question, step) = match self.asked {
-            Asked::BadOfTotal(..) => events(steps(self.root(0))?, steps(self.root(1))?)?,
+            Asked::BadOfTotal(..) => steps::events(self.root(0), self.root(1), template)?,
             Asked::GoodOfTotal(..) | Asked::GoodAndBad(..) | Asked::Condition(..) => return None,
-            Asked::BadRatio(_) => super::steps::ratio(self.root(0), template, true)?,
-            Asked::GoodRatio(_) => super::steps::ratio(self.root(0), template, false)?,
+            Asked::BadRatio(_) => steps::ratio(self.root(0), template, true)?,
+            Asked::GoodRatio(_) => steps::ratio(self.root(0), template, false)?,
         };
         Some(Indicator::Sampled(Sampled { question, step }))
     }
@@ -400,13 +396,6 @@ impl<'q> Queries<'q> {
         let is_grouped = !self.parsed.iter().all(|parsed| is_single(&parsed.root));
         Pulled { question, step: interval, is_grouped }
     }
-}
-
-/// Bad events and all events at steps. Both are sums, or both are means over as many steps.
-fn events(bad: Steps, total: Steps) -> Option<(Question<Expression>, Duration)> {
-    let step = bad.step;
-    let is_alike = bad.is_mean == total.is_mean && bad.step == total.step;
-    is_alike.then_some((Question::Events { bad: bad.each, total: total.each }, step))
 }
 
 /// How many of a query's units are events of one step: rates are per second, increases per range.

@@ -11,7 +11,7 @@ use promql_parser::parser::{
     token::{T_AT, T_COLON, T_GROUP_LEFT, T_GROUP_RIGHT, T_LEFT_BRACKET, T_OFFSET, TokenId},
 };
 
-use super::{Error, Parsed, Refused, Spot, lower_selector, refuse, refuse_at};
+use super::{Error, Parsed, Refused, Spot, compile::STEP, lower_selector, refuse, refuse_at};
 use crate::{
     expression::{
         Aggregation, Binary, Expression, Function, LabelJoin, LabelReplace, Labeling, Operator, OverTime,
@@ -43,8 +43,6 @@ pub fn expression(text: &str) -> Result<Expression, Error> {
 const RANGE_MAX: Duration = Duration::from_secs(3_600);
 // Samples are kept until then.
 const OFFSET_MAX: Duration = Duration::from_secs(3_600);
-// Prometheus' own default is the global evaluation interval, which is a minute if nothing else is said.
-const SUBQUERY_STEP: Duration = Duration::from_secs(60);
 // How often the innermost expression may be evaluated for one value: a step each 5 s for an hour, and room for
 // subqueries in subqueries of a few steps.
 const SUBQUERY_STEPS_MAX: u128 = 1_000;
@@ -189,7 +187,7 @@ impl Lowering {
         }
         let range = self.range(expr, subquery.range)?;
         let offset = offset(expr, subquery.offset.as_ref())?;
-        let step = subquery.step.unwrap_or(SUBQUERY_STEP);
+        let step = subquery.step.unwrap_or(STEP);
         let times = self.times * range.as_millis().div_ceil(step.as_millis().max(1)).max(1);
         if times > SUBQUERY_STEPS_MAX {
             let message = format!(

@@ -492,7 +492,7 @@ fn aligned<'e>(
     match one.difference(&other) {
         Some(difference) => {
             let message = format!("the two sides of {} {difference}", binary.op);
-            refuse(expr, message).map_err(|refused| Refused { is_wrong: true, ..refused })
+            refuse(expr, message).map_err(Refused::wrong)
         }
         None => Ok((one, other)),
     }

@@ -11,16 +11,28 @@ use super::{compile::STEP, instant, number, without_parentheses};
 use crate::{expression::Expression, slo::Question};
 
 /// An expression over the steps of the window.
-pub(super) struct Steps {
+struct Steps {
     /// What each step adds.
-    pub(super) each: Expression,
-    pub(super) step: Duration,
+    each: Expression,
+    step: Duration,
     /// Whether what the steps add is divided by their number.
-    pub(super) is_mean: bool,
+    is_mean: bool,
+}
+
+/// The question that bad events and all events over steps ask at each of them, and how long a step is. Both are
+/// sums, or both are means over as many steps.
+pub(super) fn events(
+    bad: &Expr,
+    total: &Expr,
+    template: Option<Duration>,
+) -> Option<(Question<Expression>, Duration)> {
+    let (bad, total) = (steps(bad, template)?, steps(total, template)?);
+    let is_alike = bad.is_mean == total.is_mean && bad.step == total.step;
+    is_alike.then_some((Question::Events { bad: bad.each, total: total.each }, bad.step))
 }
 
 /// The steps that `sum_over_time((…)[window:1m])` and its like go through; none if the expression is something else.
-pub(super) fn steps(expr: &Expr, template: Option<Duration>) -> Option<Steps> {
+fn steps(expr: &Expr, template: Option<Duration>) -> Option<Steps> {
     let (kind, each, step) = find(expr, template)?;
     let each = match kind {
         Kind::Count => parser::parse(&format!("clamp({each}, 1, 1)")).ok()?,
@@ -39,11 +51,7 @@ pub(super) fn ratio(
     if let Expr::Binary(binary) = expr {
         return match binary.op.id() {
             T_SUB if number(&binary.lhs) == Some(1.0) => ratio(&binary.rhs, template, !is_bad),
-            T_DIV if is_bad => {
-                let (bad, total) = (steps(&binary.lhs, template)?, steps(&binary.rhs, template)?);
-                let is_alike = bad.is_mean == total.is_mean && bad.step == total.step;
-                is_alike.then_some((Question::Events { bad: bad.each, total: total.each }, bad.step))
-            }
+            T_DIV if is_bad => events(&binary.lhs, &binary.rhs, template),
             _ => None,
         };
     }

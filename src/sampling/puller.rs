@@ -6,6 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
+    PENDING_MAX,
     question::{self, Values},
     tally::{Tally, note_sample},
 };
@@ -14,7 +15,7 @@ use crate::{
     matching::{Instances, Plan},
     slo::{Pulled, Question, SloId, exported},
     telemetry::PullMetrics,
-    time::{Timestamp, format_duration},
+    time::{SET_BACK_MIN, Timestamp, format_duration},
     window::{Batch, OpenSlots},
 };
 
@@ -80,15 +81,11 @@ struct PulledSlo {
     is_seen: bool,
 }
 
-// What senders keep for us when they cannot deliver, and expressions over samples wait for.
-const PENDING_MAX: Duration = Duration::from_secs(3 * 3_600);
 // Prometheus refuses ranges of more points.
 const STEPS_MAX: i64 = 11_000;
 // A server that restarts is asked again soon, one that is down not all the time.
 const RETRY_MIN: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
-// Longer than a clock is stepped or slewed in normal service.
-const SET_BACK_MIN: Duration = Duration::from_secs(60);
 
 // === impl Puller ===
 

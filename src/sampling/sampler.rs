@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
-    question,
+    PENDING_MAX, question,
     recent::{Recent, Recorded, SAMPLES_PER_SERIES_MAX},
     tally::Tally,
 };
@@ -13,7 +13,7 @@ use crate::{
     matching::{Instance, Instances, Plan},
     slo::{Sampled, SloId},
     telemetry::SamplingMetrics,
-    time::Timestamp,
+    time::{SET_BACK_MIN, Timestamp},
     window::{Batch, OpenSlots},
 };
 
@@ -68,14 +68,10 @@ struct View<'a> {
 // A step waits for a sample of its own time. Prometheus' default interval, since an SLO whose series are scraped
 // less often has its steps a scrape later; and as long as a sender takes to deliver what it has.
 const AWAITED: Duration = Duration::from_secs(60);
-// What a sender keeps when it cannot deliver: two hours, and one that it may take to come back to them.
-const PENDING_MAX: Duration = Duration::from_secs(3 * 3_600);
 // From so many steps on SLOs that are behind wait for the next call: below a thousandth of a second each for a
 // thousand series. An SLO whose steps have begun gets all of them, since half of a backlog would tell another
 // story; and one that is not behind is not made to be.
 const STEPS_AT_ONCE: usize = 1_000;
-// Longer than a clock is stepped or slewed in normal service.
-const SET_BACK_MIN: Duration = Duration::from_secs(60);
 
 // === impl Sampler ===
 

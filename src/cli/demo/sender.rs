@@ -29,6 +29,7 @@ use tokio::{
 use super::service::{Phase, Series, Service};
 use crate::{
     prompb::generated::v1,
+    source::with_causes,
     time::{Clock, Timestamp},
 };
 
@@ -174,12 +175,6 @@ async fn refusal(status: StatusCode, body: Incoming) -> SendError {
     let text = text.unwrap_or_default();
     let message = format!("{status}: {}", String::from_utf8_lossy(&text).trim());
     if status.is_server_error() { SendError::Retryable(message) } else { SendError::Final(message) }
-}
-
-/// The error and what it stands on: the client's own text is only "client error (Connect)".
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Protobuf in snappy's block format, as remote-write 1.0 has it.

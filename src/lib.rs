@@ -32,6 +32,7 @@ pub mod report;
 pub mod engine;
 
 pub mod exposition;
+pub mod pipeline;
 pub mod rules;
 pub mod source;
 pub mod storage;

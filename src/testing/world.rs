@@ -1,24 +1,24 @@
-//! The core from remote-write body to report, driven by hand: no clock, no socket, no thread.
+//! The [`Pipeline`] driven by hand, with samples that a test makes up.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use prost::Message;
 
 use crate::{
-    engine::{self, Engine},
-    ingest::{self, Ingest, WriteError, WriteStats},
+    engine,
+    ingest::{self, WriteError, WriteStats},
     labels::Labels,
-    matching::{Instances, Plan},
+    matching::Instances,
+    pipeline::{self, Pipeline},
     prompb::{
         Version,
         generated::{v1 as wire, v2},
     },
     report::Report,
-    sampling::{Answered, Order, Puller, Sampler, Unanswered},
+    sampling::{Answered, Order, Unanswered},
     slo::Slo,
     telemetry::Telemetry,
-    time::{Latest, Timestamp},
-    window::OpenSlots,
+    time::Timestamp,
 };
 
 /// One sample of one series, as a sender has it.
@@ -32,17 +32,11 @@ pub struct Sent {
     pub value: f64,
 }
 
-/// A daemon without its shell.
+/// A daemon without its shell, and what it says of itself.
 #[derive(Debug)]
 pub struct World {
-    ingest: Ingest,
-    instances: Arc<Instances>,
-    sampler: Sampler,
-    puller: Puller,
-    engine: Engine,
+    pipeline: Pipeline,
     telemetry: Telemetry,
-    last_request: Latest,
-    resolution: Duration,
 }
 
 /// More groups than any test opens by accident.
@@ -65,18 +59,9 @@ impl World {
         groups_per_slo_max: usize,
     ) -> Self {
         let telemetry = Telemetry::new();
-        let resolution = engine.resolution();
-        let open = Arc::new(OpenSlots::new(resolution));
-        let instances = Arc::new(Instances::new(Arc::new(Plan::new(slos, resolution)), groups_per_slo_max));
-        let evaluation = telemetry.evaluation.clone();
-        let engine = Engine::new(engine, Arc::clone(&instances), Arc::clone(&open), evaluation, now);
-        let ingest = Ingest::new(ingest, Arc::clone(&instances), Arc::clone(&open), &telemetry);
-        let recent = ingest.recent();
-        let sampling = telemetry.sampling.clone();
-        let sampler = Sampler::new(Arc::clone(&instances), Arc::clone(&open), recent, sampling);
-        let puller = Puller::new(Arc::clone(&instances), open, Duration::ZERO, telemetry.pull.clone());
-        let last_request = Latest::default();
-        Self { ingest, instances, sampler, puller, engine, telemetry, last_request, resolution }
+        let config = pipeline::Config { engine, ingest, groups_per_slo_max };
+        let pipeline = Pipeline::new(config, slos, &telemetry, now);
+        Self { pipeline, telemetry }
     }
 
     /// The usual configuration, but evaluated without delay and with series counted as born at once.
@@ -88,7 +73,7 @@ impl World {
 
     /// Puts other SLOs in force.
     pub fn install(&self, slos: Vec<Slo>) {
-        self.ingest.install(Plan::new(slos, self.resolution));
+        self.pipeline.install(slos);
     }
 
     /// Delivers samples as one remote-write 1.0 request.
@@ -117,24 +102,22 @@ impl World {
         body: &[u8],
         now: Timestamp,
     ) -> Result<WriteStats, WriteError> {
-        self.last_request.note(now);
-        self.ingest.write(version, body, now)
+        self.pipeline.write(version, body, now)
     }
 
     /// Evaluates.
     pub fn tick(&mut self, now: Timestamp) -> Arc<Report> {
-        self.sampler.advance(self.engine.event_time(now), now);
-        self.engine.tick(now, &self.last_request)
+        self.pipeline.tick(now)
     }
 
     /// What a source is to be asked, at most `room` orders.
     pub fn poll_orders(&mut self, now: Timestamp, room: usize) -> Vec<Order> {
-        self.puller.poll_orders(self.engine.event_time(now), room)
+        self.pipeline.poll_orders(now, room)
     }
 
     /// Tells what became of an order.
     pub fn handle_answer(&mut self, order: u64, answer: Result<Answered, Unanswered>) {
-        self.puller.handle_answer(order, answer);
+        self.pipeline.handle_answer(order, answer);
     }
 
     /// How many steps that a source was to be asked for came to this outcome so far.
@@ -144,12 +127,12 @@ impl World {
 
     /// Forgets what is long silent.
     pub fn sweep(&self, now: Timestamp) {
-        self.ingest.sweep(now);
+        self.pipeline.ingest().sweep(now);
     }
 
     /// The instances of its SLOs.
     pub fn instances(&self) -> &Instances {
-        &self.instances
+        self.pipeline.instances()
     }
 
     /// The memory of all windows after the last evaluation.
@@ -159,7 +142,7 @@ impl World {
 
     /// How many series, or label blocks, are in this state.
     pub fn series(&self, state: &str) -> i64 {
-        self.ingest.publish_sizes();
+        self.pipeline.ingest().publish_sizes();
         self.telemetry.ingest.series.with_label_values(&[state]).get()
     }
 

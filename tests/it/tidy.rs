@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["ingest", "alert"],
     &["report"],
     &["engine"],
-    &["exposition", "rules", "source", "storage", "web"],
+    &["exposition", "pipeline", "rules", "source", "storage", "web"],
     &["config", "testing"],
     &["daemon"],
     &["cli"],

@@ -26,20 +26,17 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
-    engine::Engine,
     exposition,
     ingest::{Ingest, WriteError, WriteStats},
-    matching::{Instances, Plan},
+    pipeline::{self, Pipeline},
     prompb::Version,
     report::Report,
-    sampling::{Puller, Sampler},
     slo::Slo,
     source,
     storage::DataDirectory,
     telemetry::Telemetry,
     time::{Clock, Latest},
-    web::{self, Page, Server},
-    window::OpenSlots,
+    web::{self, Page, Server, Writing},
 };
 
 pub use clock::SystemClock;
@@ -53,8 +50,7 @@ use ticker::Ticker;
 #[derive(Debug)]
 pub struct Daemon {
     shared: Arc<Shared>,
-    engine: Engine,
-    sampler: Sampler,
+    pipeline: Pipeline,
     pulling: Option<Pulling>,
     interval: Duration,
     server: Server,
@@ -64,13 +60,13 @@ pub struct Daemon {
 /// What requests and ticks share.
 #[derive(Debug)]
 pub struct Shared {
-    ingest: Ingest,
+    ingest: Arc<Ingest>,
     telemetry: Telemetry,
     clock: SystemClock,
     report: ArcSwapOption<Report>,
     /// When the last evaluation was done, in milliseconds of steady time.
     evaluated_ms: AtomicU64,
-    last_request: Latest,
+    last_request: Arc<Latest>,
     log: RefusalLog,
     /// `None` where there is nothing to read anew.
     reloader: Option<Reloader>,
@@ -84,6 +80,7 @@ struct RefusalLog {
     malformed: Throttle,
     refused: Throttle,
     busy: Throttle,
+    not_kept: Throttle,
     too_many_clusters: Throttle,
 }
 
@@ -109,45 +106,33 @@ impl Daemon {
         let clock = SystemClock::default();
         telemetry.specs.note_load(slos.len(), spec_errors, clock.now().seconds());
         let reloader = source.map(|source| Reloader::new(source, &config));
-        let resolution = config.engine.resolution();
-        let open = Arc::new(OpenSlots::new(resolution));
-        let plan = Arc::new(Plan::new(slos, resolution));
-        let instances = Arc::new(Instances::new(plan, config.groups_per_slo_max));
-        let (interval, now) = (config.engine.interval, clock.now());
-        let engine = Engine::new(
-            config.engine,
-            Arc::clone(&instances),
-            Arc::clone(&open),
-            telemetry.evaluation.clone(),
-            now,
-        );
-        let ingest = Ingest::new(config.ingest, Arc::clone(&instances), Arc::clone(&open), &telemetry);
-        let sampler = Sampler::new(
-            Arc::clone(&instances),
-            Arc::clone(&open),
-            ingest.recent(),
-            telemetry.sampling.clone(),
-        );
+        let interval = config.engine.interval;
+        let core = pipeline::Config {
+            engine: config.engine,
+            ingest: config.ingest,
+            groups_per_slo_max: config.groups_per_slo_max,
+            pull_delay: config.sources.first().map_or(Duration::ZERO, |source| source.delay),
+        };
+        let pipeline = Pipeline::new(core, slos, &telemetry, clock.now());
         let shared = Arc::new(Shared {
-            ingest,
-            telemetry: telemetry.clone(),
+            ingest: Arc::clone(pipeline.ingest()),
+            telemetry,
             clock,
             report: ArcSwapOption::empty(),
             evaluated_ms: AtomicU64::new(0),
-            last_request: Latest::default(),
+            last_request: Arc::clone(pipeline.last_request()),
             log: RefusalLog::default(),
             reloader,
         });
         let pulling = config.sources.into_iter().next().map(|source| {
-            let puller = Puller::new(instances, open, source.delay, telemetry.pull.clone());
             let source = source::Source::new(source.client).context("cannot use sources[0]")?;
-            anyhow::Ok(Pulling::start(puller, source, Arc::clone(&shared)))
+            anyhow::Ok(Pulling::start(source, Arc::clone(&shared)))
         });
         let listen_address = config.web.listen_address;
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
             .await
             .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
-        Ok(Self { shared, engine, sampler, pulling: pulling.transpose()?, interval, server, data })
+        Ok(Self { shared, pipeline, pulling: pulling.transpose()?, interval, server, data })
     }
 
     /// The address it listens on.
@@ -171,7 +156,7 @@ impl Daemon {
         let address = self.local_address()?;
         tracing::info!(%address, data = %self.data.path().display(), "slod is up");
         let shared = Arc::clone(&self.shared);
-        let mut ticker = Ticker::start(self.engine, self.sampler, self.pulling, shared, self.interval)?;
+        let mut ticker = Ticker::start(self.pipeline, self.pulling, shared, self.interval)?;
         tokio::select! {
             () = self.server.run(stop) => (),
             // Without evaluations there is no point in going on: whoever runs us starts us anew.
@@ -207,15 +192,15 @@ impl Shared {
         reloader.reload(&self.ingest, &self.telemetry.specs, || self.clock.now())
     }
 
-    fn tick(&self, engine: &mut Engine, sampler: &mut Sampler, pulling: Option<&mut Pulling>) {
+    fn tick(&self, pipeline: &mut Pipeline, pulling: Option<&mut Pulling>) {
         let (start, now) = (self.clock.elapsed(), self.clock.now());
-        if sampler.advance(engine.event_time(now), now) > 0 {
+        if pipeline.sample(now) > 0 {
             self.telemetry.sampling.duration.record(self.clock.elapsed().saturating_sub(start));
         }
         if let Some(pulling) = pulling {
-            pulling.advance(engine.event_time(now));
+            pulling.advance(pipeline, now);
         }
-        let report = engine.tick(now, &self.last_request);
+        let report = pipeline.judge(now);
         self.report.store(Some(report));
         self.evaluated_ms.store(self.clock.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.ingest.publish_sizes();
@@ -224,18 +209,27 @@ impl Shared {
     }
 }
 
-impl web::Service for Shared {
-    fn write(&self, version: Version, body: Bytes) -> Result<WriteStats, WriteError> {
+impl Shared {
+    fn count(&self, version: Version, body: &Bytes) -> Result<WriteStats, WriteError> {
         let now = self.clock.now();
-        let result = self.ingest.write(version, &body, now);
+        let result = self.ingest.write(version, body, now);
         // A sender that sends garbage is there all the same; one that is turned away delivers nothing.
         if matches!(result, Ok(_) | Err(WriteError::Refused { .. })) {
             self.last_request.note(now);
         }
-        if let Err(error) = &result {
-            self.log.note(error, self.clock.elapsed());
-        }
         result
+    }
+}
+
+impl web::Service for Shared {
+    fn write(&self, version: Version, body: Bytes) -> Writing<'_> {
+        let counted = self.count(version, &body);
+        Box::pin(async move {
+            if let Err(error) = &counted {
+                self.log.note(error, self.clock.elapsed());
+            }
+            counted
+        })
     }
 
     fn note_turned_away(&self, reason: &str) {
@@ -284,6 +278,7 @@ impl RefusalLog {
             WriteError::Malformed(_) => &self.malformed,
             WriteError::Refused { .. } => &self.refused,
             WriteError::Busy(..) => &self.busy,
+            WriteError::NotKept(_) => &self.not_kept,
             WriteError::TooManyClusters(_) => &self.too_many_clusters,
         };
         throttle.warn(error, now);

@@ -19,6 +19,7 @@
 
 mod counting;
 pub mod ha;
+mod memory;
 mod outcome;
 mod routes;
 mod series;
@@ -28,9 +29,11 @@ mod table;
 use std::{hash::BuildHasher, mem, sync::Arc, time::Duration};
 
 use crossbeam_queue::ArrayQueue;
+use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
 
 use ha::{Elections, Verdict};
+pub use memory::{Memory, Scrapes, SeriesMemory, TargetMemory};
 use outcome::{OUTCOMES, Outcome, Tally};
 use routes::{RouteBook, RouteSuccession};
 use series::Moment;
@@ -83,6 +86,8 @@ pub struct Ingest {
     elections: Elections,
     table: SeriesTable,
     routes: RouteBook,
+    /// Held by the request that is counted and written down, so that both happen in the same order.
+    turn: Mutex<()>,
     /// The samples that expressions are over.
     recent: Arc<Recent>,
     /// Memory that no request uses at present.
@@ -135,6 +140,9 @@ pub enum WriteError {
     /// Too much waits for the evaluation; nothing counted. To be repeated later.
     #[error("{0} counts wait for evaluation, the limit is {1} (limits.deferred_max); try again")]
     Busy(usize, usize),
+    /// It cannot be kept, or is not for sure; what it counted stays counted. To be repeated later.
+    #[error("{0}; try again")]
+    NotKept(String),
     /// The sender is one of a pair that is not known, and there are as many as may be; nothing counted.
     #[error(
         "{0} clusters of replicas are known, which is the limit (ha.clusters_max); raise it, or set ha.replica_label to \"\" to count every replica"
@@ -214,6 +222,15 @@ const SPARE_SERIES_MAX: usize = 20_000;
 // selects. Beyond, those are forgotten and learned again as they come.
 const BLOCKS_PER_SERIES: usize = 4;
 
+/// How a replica is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    /// By the present election.
+    Vote,
+    /// By the one that it had won when its request came first; 0 if it had stood in none.
+    Known(u32),
+}
+
 /// A cluster and a replica of it.
 type Pair = (String, String);
 
@@ -224,7 +241,9 @@ impl WriteError {
     pub fn written(&self) -> WriteStats {
         match self {
             Self::Refused { written, .. } => *written,
-            Self::Malformed(_) | Self::Busy(..) | Self::TooManyClusters(_) => WriteStats::default(),
+            Self::Malformed(_) | Self::Busy(..) | Self::NotKept(_) | Self::TooManyClusters(_) => {
+                WriteStats::default()
+            }
         }
     }
 }
@@ -248,6 +267,7 @@ impl Ingest {
             open,
             table: SeriesTable::default(),
             routes: RouteBook::default(),
+            turn: Mutex::default(),
             recent: Arc::default(),
             spare: ArrayQueue::new(SPARES),
             active: telemetry.series.with_label_values(&["active"]),
@@ -262,13 +282,53 @@ impl Ingest {
     /// # Errors
     /// See [`WriteError`]; after `Refused` the acceptable part of the request is counted.
     pub fn write(&self, version: Version, body: &[u8], now: Timestamp) -> Result<WriteStats, WriteError> {
+        self.write_as(Admission::Vote, version, body, now, None)
+    }
+
+    /// As [`write`](Self::write), and has the body written down if anything of it counted: `note` is called once with
+    /// the election that the sender won, or 0, and in the order in which requests count. It must not wait.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn write_noting(
+        &self,
+        version: Version,
+        body: &[u8],
+        now: Timestamp,
+        note: &mut dyn FnMut(u32),
+    ) -> Result<WriteStats, WriteError> {
+        self.write_as(Admission::Vote, version, body, now, Some(note))
+    }
+
+    /// Counts again what [`write_noting`](Self::write_noting) had noted, with the election that it told.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; what was refused then is refused again.
+    pub fn replay(
+        &self,
+        version: Version,
+        body: &[u8],
+        arrived: Timestamp,
+        epoch: u32,
+    ) -> Result<WriteStats, WriteError> {
+        self.write_as(Admission::Known(epoch), version, body, arrived, None)
+    }
+
+    fn write_as(
+        &self,
+        admission: Admission,
+        version: Version,
+        body: &[u8],
+        now: Timestamp,
+        note: Option<&mut dyn FnMut(u32)>,
+    ) -> Result<WriteStats, WriteError> {
         let deferred = self.open.deferred();
-        if deferred > self.config.deferred_max {
+        if deferred > self.config.deferred_max && admission == Admission::Vote {
             return Err(WriteError::Busy(deferred, self.config.deferred_max));
         }
         self.telemetry.bytes.inc_by(body.len() as u64);
         let mut scratch = self.spare.pop().unwrap_or_default();
-        let result = self.write_in(&mut scratch, version, body, now);
+        let result = self.write_in(&mut scratch, admission, version, body, now, note);
         if scratch.is_usual() {
             // One too many is dropped.
             let _ = self.spare.push(scratch);
@@ -283,7 +343,7 @@ impl Ingest {
     pub fn sweep(&self, now: Timestamp) {
         let live = self.table.forget_before(now - self.config.max_gap);
         self.active.sub(live as i64);
-        self.routes.forget_unused();
+        self.routes.forget_unused(now - self.config.max_gap);
         self.elections.sweep(now);
     }
 
@@ -314,9 +374,11 @@ impl Ingest {
     fn write_in(
         &self,
         scratch: &mut Scratch,
+        admission: Admission,
         version: Version,
         body: &[u8],
         now: Timestamp,
+        note: Option<&mut dyn FnMut(u32)>,
     ) -> Result<WriteStats, WriteError> {
         let Scratch { message, request, known, expects_strangers } = scratch;
         prompb::decompress(body, self.config.decoded_bytes_max, message)?;
@@ -326,7 +388,10 @@ impl Ingest {
             request.read_guessing(version, message, &self.table.hasher)?;
         }
         let pair = self.pair(message, request);
-        let verdict = pair.as_ref().map(|(cluster, replica)| self.elections.admit(cluster, replica, now));
+        let verdict = pair.as_ref().map(|(cluster, replica)| match admission {
+            Admission::Vote | Admission::Known(0) => self.elections.admit(cluster, replica, now),
+            Admission::Known(epoch) => self.elections.readmit(cluster, replica, epoch, now),
+        });
         let replica_epoch = match verdict {
             None => None,
             Some(Verdict::Accept { epoch }) => Some(epoch),
@@ -358,7 +423,13 @@ impl Ingest {
             let strangers = Strangers::new(self, message, request, pair.as_ref());
             held = strangers.meet_all(known, &mut tally, now)?;
         }
+        // The turn is taken after the table: who freezes that waits for both.
+        let turn = note.is_some().then(|| self.turn.lock());
         self.count(&held, message, request, known, Moment { now, replica_epoch }, &mut tally);
+        if let Some(note) = note {
+            note(replica_epoch.unwrap_or(0));
+        }
+        drop(turn);
         drop(held);
         self.finish(tally)
     }

@@ -10,9 +10,13 @@ mod pattern;
 use std::{fmt, sync::Arc};
 
 use pattern::compile;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";
+
+// No byte of UTF-8.
+const KEY_SEPARATOR: u8 = 0xff;
 
 /// The label that holds the upper bound of a classic histogram's bucket.
 pub const BUCKET_BOUND: &str = "le";
@@ -20,6 +24,11 @@ pub const BUCKET_BOUND: &str = "le";
 /// The label set of a series: sorted by name, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
+
+/// What a series is called on disk: the xxh3-128 of its labels in their order, each as name and value followed by a
+/// byte 0xff, which no UTF-8 has. The same in every process and version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeriesKey(pub u128);
 
 /// A label set that borrows its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,6 +206,16 @@ impl<'a> LabelsRef<'a> {
     pub fn keep(self, names: &[String]) -> Labels {
         let kept = self.0.iter().filter(|(name, _)| names.iter().any(|n| n == name));
         Labels(kept.map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    }
+
+    /// What the series is called on disk; `buffer` is memory to work in.
+    pub fn key(self, buffer: &mut Vec<u8>) -> SeriesKey {
+        buffer.clear();
+        for text in self.0.iter().flat_map(|(name, value)| [name, value]) {
+            buffer.extend_from_slice(text.as_bytes());
+            buffer.push(KEY_SEPARATOR);
+        }
+        SeriesKey(xxh3_128(buffer))
     }
 
     /// All labels but the metric name and those of these names.
@@ -398,6 +417,20 @@ impl fmt::Display for Selector {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_on_disk_are_the_same_for_ever() {
+        let key = |pairs: &[(&str, &str)]| {
+            let mut pairs = pairs.to_vec();
+            LabelsRef::new(&mut pairs).unwrap().key(&mut Vec::new()).0
+        };
+        assert_eq!(
+            key(&[("job", "api"), ("__name__", "up")]),
+            263_571_556_018_312_060_443_770_753_488_820_509_330
+        );
+        assert_ne!(key(&[("a", "bc")]), key(&[("ab", "c")]));
+        assert_ne!(key(&[("a", "b"), ("c", "d")]), key(&[("a", "bcd")]));
+    }
 
     #[test]
     fn labels_are_sorted_and_an_empty_value_means_absent() {

@@ -30,17 +30,19 @@ pub struct Config {
     pub ingest: ingest::Config,
     /// The most groups of an SLO.
     pub groups_per_slo_max: usize,
+    /// How far behind evaluated time sources are asked.
+    pub pull_delay: Duration,
 }
 
 /// A daemon without its shell.
 #[derive(Debug)]
 pub struct Pipeline {
-    ingest: Ingest,
+    ingest: Arc<Ingest>,
     instances: Arc<Instances>,
     sampler: Sampler,
     puller: Puller,
     engine: Engine,
-    last_request: Latest,
+    last_request: Arc<Latest>,
     resolution: Duration,
 }
 
@@ -49,7 +51,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline for these SLOs that has seen nothing before `now`.
     pub fn new(config: Config, slos: Vec<Slo>, telemetry: &Telemetry, now: Timestamp) -> Self {
-        let Config { engine, ingest, groups_per_slo_max } = config;
+        let Config { engine, ingest, groups_per_slo_max, pull_delay } = config;
         let resolution = engine.resolution();
         let open = Arc::new(OpenSlots::new(resolution));
         let instances = Arc::new(Instances::new(Arc::new(Plan::new(slos, resolution)), groups_per_slo_max));
@@ -59,8 +61,8 @@ impl Pipeline {
         let recent = ingest.recent();
         let sampling = telemetry.sampling.clone();
         let sampler = Sampler::new(Arc::clone(&instances), Arc::clone(&open), recent, sampling);
-        let puller = Puller::new(Arc::clone(&instances), open, Duration::ZERO, telemetry.pull.clone());
-        let last_request = Latest::default();
+        let puller = Puller::new(Arc::clone(&instances), open, pull_delay, telemetry.pull.clone());
+        let (ingest, last_request) = (Arc::new(ingest), Arc::default());
         Self { ingest, instances, sampler, puller, engine, last_request, resolution }
     }
 
@@ -78,9 +80,19 @@ impl Pipeline {
         self.ingest.write(version, body, now)
     }
 
-    /// Evaluates.
+    /// Evaluates: [`sample`](Self::sample), then [`judge`](Self::judge).
     pub fn tick(&mut self, now: Timestamp) -> Arc<Report> {
-        self.sampler.advance(self.engine.event_time(now), now);
+        self.sample(now);
+        self.judge(now)
+    }
+
+    /// Asks expressions at the steps that are due. Returns how many those were.
+    pub fn sample(&mut self, now: Timestamp) -> usize {
+        self.sampler.advance(self.engine.event_time(now), now)
+    }
+
+    /// Judges every SLO.
+    pub fn judge(&mut self, now: Timestamp) -> Arc<Report> {
         self.engine.tick(now, &self.last_request)
     }
 
@@ -94,9 +106,14 @@ impl Pipeline {
         self.puller.handle_answer(order, answer);
     }
 
-    /// The way in.
-    pub fn ingest(&self) -> &Ingest {
+    /// The way in, which threads may share.
+    pub fn ingest(&self) -> &Arc<Ingest> {
         &self.ingest
+    }
+
+    /// When any sender last delivered anything; whoever writes to [`ingest`](Self::ingest) itself notes it there.
+    pub fn last_request(&self) -> &Arc<Latest> {
+        &self.last_request
     }
 
     /// The instances of its SLOs.

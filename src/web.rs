@@ -7,7 +7,7 @@ mod negotiation;
 mod respond;
 mod server;
 
-use std::{fmt::Debug, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Debug, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -20,11 +20,8 @@ pub use server::Server;
 
 /// What is served.
 pub trait Service: Debug + Send + Sync + 'static {
-    /// Counts a remote-write body; returns once the effect is as durable as promised.
-    ///
-    /// # Errors
-    /// See [`WriteError`].
-    fn write(&self, version: Version, body: Bytes) -> Result<WriteStats, WriteError>;
+    /// Counts a remote-write body at once; what it gives is there once the effect is as durable as promised.
+    fn write(&self, version: Version, body: Bytes) -> Writing<'_>;
 
     /// Notes that a write request was turned away before its body was looked at, and why.
     fn note_turned_away(&self, reason: &str);
@@ -53,6 +50,9 @@ pub trait Service: Debug + Send + Sync + 'static {
     /// Time since some fixed moment, for measuring.
     fn elapsed(&self) -> Duration;
 }
+
+/// What becomes of a remote-write body.
+pub type Writing<'a> = Pin<Box<dyn Future<Output = Result<WriteStats, WriteError>> + Send + 'a>>;
 
 /// A page and its media type.
 #[derive(Clone, Debug)]

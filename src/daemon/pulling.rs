@@ -13,7 +13,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{Shared, throttle::Throttle};
 use crate::{
-    sampling::{Answered, Matrix, Order, Puller, Unanswered},
+    pipeline::Pipeline,
+    sampling::{Answered, Matrix, Order, Unanswered},
     source::{self, Source},
     time::{Clock, Timestamp},
 };
@@ -21,7 +22,6 @@ use crate::{
 /// The side of the thread that ticks.
 #[derive(Debug)]
 pub(super) struct Pulling {
-    puller: Puller,
     orders: mpsc::Sender<Order>,
     answers: mpsc::Receiver<Answer>,
 }
@@ -46,7 +46,7 @@ const QUEUE_MAX: usize = 64;
 
 impl Pulling {
     /// Starts the tasks on the present runtime. They end when this is dropped.
-    pub(super) fn start(puller: Puller, source: Source, shared: Arc<Shared>) -> Self {
+    pub(super) fn start(source: Source, shared: Arc<Shared>) -> Self {
         let (orders, to_do) = mpsc::channel(QUEUE_MAX);
         let (done, answers) = mpsc::channel(QUEUE_MAX);
         for outcome in source::OUTCOMES {
@@ -55,18 +55,18 @@ impl Pulling {
         }
         let asker = Asker { source, shared, log: Throttle::default(), is_failing: AtomicBool::new(false) };
         tokio::spawn(run(Arc::new(asker), to_do, done));
-        Self { puller, orders, answers }
+        Self { orders, answers }
     }
 
-    /// Counts what was answered, and orders what is due at an event time.
-    pub(super) fn advance(&mut self, at: Timestamp) {
+    /// Counts what was answered, and orders what is due.
+    pub(super) fn advance(&mut self, pipeline: &mut Pipeline, now: Timestamp) {
         while let Ok((number, answer)) = self.answers.try_recv() {
-            self.puller.handle_answer(number, answer);
+            pipeline.handle_answer(number, answer);
         }
-        for order in self.puller.poll_orders(at, self.orders.capacity()) {
+        for order in pipeline.poll_orders(now, self.orders.capacity()) {
             let number = order.number;
             if self.orders.try_send(order).is_err() {
-                self.puller.handle_answer(number, Err(Unanswered { may_be_of_size: false }));
+                pipeline.handle_answer(number, Err(Unanswered { may_be_of_size: false }));
             }
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{Shared, pulling::Pulling};
-use crate::{engine::Engine, sampling::Sampler, time::Clock};
+use crate::{pipeline::Pipeline, time::Clock};
 
 /// The running thread.
 #[derive(Debug)]
@@ -30,8 +30,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 impl Ticker {
     /// Ticks at every multiple of `interval` of the wall clock.
     pub(super) fn start(
-        engine: Engine,
-        sampler: Sampler,
+        pipeline: Pipeline,
         pulling: Option<Pulling>,
         shared: Arc<Shared>,
         interval: Duration,
@@ -40,7 +39,7 @@ impl Ticker {
         let (guard, alive) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name("slod-tick".to_owned()).spawn(move || {
             let _guard = guard;
-            run(engine, sampler, pulling, &shared, interval, &stopped);
+            run(pipeline, pulling, &shared, interval, &stopped);
         })?;
         Ok(Self { stop, alive, thread })
     }
@@ -59,8 +58,7 @@ impl Ticker {
 }
 
 fn run(
-    mut engine: Engine,
-    mut sampler: Sampler,
+    mut pipeline: Pipeline,
     mut pulling: Option<Pulling>,
     shared: &Shared,
     interval: Duration,
@@ -69,7 +67,7 @@ fn run(
     // In steady time: a clock that was set back must not put it off.
     let mut swept = Duration::ZERO;
     loop {
-        shared.tick(&mut engine, &mut sampler, pulling.as_mut());
+        shared.tick(&mut pipeline, pulling.as_mut());
         let now = shared.clock.now();
         if shared.clock.elapsed().saturating_sub(swept) >= SWEEP_INTERVAL {
             shared.ingest.sweep(now);
@@ -77,7 +75,7 @@ fn run(
         }
         let next = now.floor(interval) + interval;
         if stopped.recv_timeout(next.since(now)) != Err(mpsc::RecvTimeoutError::Timeout) {
-            return shared.tick(&mut engine, &mut sampler, pulling.as_mut());
+            return shared.tick(&mut pipeline, pulling.as_mut());
         }
     }
 }

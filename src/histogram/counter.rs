@@ -86,6 +86,11 @@ struct Next {
 // === impl HistogramCounter ===
 
 impl HistogramCounter {
+    /// Whether nothing has been taken yet.
+    pub fn is_new(&self) -> bool {
+        self.last.is_none() && self.ended_at.is_none()
+    }
+
     /// Whether the series has a last sample and no staleness marker after it.
     pub fn is_live(&self) -> bool {
         self.last_at().is_some_and(|at| self.ended_at.is_none_or(|ended_at| ended_at < at))

@@ -17,7 +17,10 @@ use foldhash::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::Config;
+use super::{
+    Config,
+    memory::{Scrapes, TargetMemory},
+};
 use crate::{
     histogram::Distribution,
     labels::{LabelSet, Labels, LabelsRef},
@@ -113,13 +116,6 @@ struct Target {
     scrapes: Mutex<Option<Scrapes>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Scrapes {
-    first: Timestamp,
-    previous: Timestamp,
-    latest: Timestamp,
-}
-
 // What tells one target from another. A series must at least have `instance`.
 const TARGET_LABELS: [&str; 3] = ["cluster", "instance", "job"];
 
@@ -200,6 +196,16 @@ impl Routes {
         let is_other =
             |route: &&Route| others.routes.iter().all(|other| other.instance.sli != route.instance.sli);
         self.routes.iter().filter(is_other)
+    }
+
+    /// Those of SLOs that go on with what they counted before a restart; `None` if there are none.
+    pub(super) fn continued(self: &Arc<Self>) -> Option<Arc<Self>> {
+        let continued = |route: &&Route| route.instance.is_continued;
+        match self.routes.iter().filter(continued).count() {
+            0 => None,
+            all if all == self.routes.len() => Some(Arc::clone(self)),
+            _ => Some(Arc::new(Self::new(self.routes.iter().filter(continued).cloned().collect()))),
+        }
     }
 
     /// Takes back what is known of the targets: their scrapes held series that nobody took note of.
@@ -346,10 +352,32 @@ impl RouteBook {
         *targets = Targets { generation: succession.generation, known };
     }
 
-    /// Forgets routes and targets that no series uses any more.
-    pub(super) fn forget_unused(&self) {
+    /// Forgets routes that no series uses any more, and targets that were last scraped before `oldest`, too.
+    pub(super) fn forget_unused(&self, oldest: Timestamp) {
         self.known.lock().retain(|_, routes| Arc::strong_count(routes) > 1);
-        self.targets.lock().known.retain(|_, target| Arc::strong_count(target) > 1);
+        // After a restart it takes a while until the series of a target are there again.
+        let is_kept = |target: &Arc<Target>| Arc::strong_count(target) > 1 || target.is_scraped_since(oldest);
+        self.targets.lock().known.retain(|_, target| is_kept(target));
+    }
+
+    /// What is to be remembered of targets.
+    pub(super) fn target_memories(&self) -> Vec<TargetMemory> {
+        let targets = self.targets.lock();
+        let memory = |((slo, labels), target): (&(usize, Labels), &Arc<Target>)| {
+            let scrapes = (*target.scrapes.lock())?;
+            Some(TargetMemory { slo: *slo, labels: labels.clone(), scrapes })
+        };
+        targets.known.iter().filter_map(memory).collect()
+    }
+
+    /// Goes on with what was known of targets before a restart, by the places of their SLOs in this plan.
+    pub(super) fn remember_targets(&self, generation: u64, memories: Vec<TargetMemory>) {
+        let target = |TargetMemory { slo, labels, scrapes }| {
+            let latest_ms = AtomicI64::new(scrapes.latest.0);
+            ((slo, labels), Arc::new(Target { latest_ms, scrapes: Mutex::new(Some(scrapes)) }))
+        };
+        let known = memories.into_iter().map(target).collect();
+        *self.targets.lock() = Targets { generation, known };
     }
 
     fn route(
@@ -458,6 +486,10 @@ impl Target {
         };
         *scrapes = Some(next);
         self.latest_ms.store(next.latest.0, Ordering::Relaxed);
+    }
+
+    fn is_scraped_since(&self, oldest: Timestamp) -> bool {
+        self.latest_ms.load(Ordering::Relaxed) >= oldest.0
     }
 
     fn start_over(&self) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Ingest,
+    memory::SeriesMemory,
     outcome::Outcome,
     routes::{Arrival, Refused, Route, RouteSuccession, Routes},
     strangers::Followed,
@@ -11,6 +12,7 @@ use super::{
 use crate::{
     counter::{Counter, Growth, Observation, Reading},
     histogram::{Histogram, HistogramCounter, HistogramObservation, HistogramReading},
+    labels::SeriesKey,
     prompb::Sample,
     sampling::Recorded,
     time::Timestamp,
@@ -57,6 +59,35 @@ impl Series {
         let has_extra = refused.is_some() || recorded.is_some();
         let extra = has_extra.then(|| Box::new(Extra { refused, recorded, ..Extra::default() }));
         Self { counter: Counter::default(), routes, extra, last_arrival: now, replica_epoch: 0 }
+    }
+
+    /// A series from before a restart that came again. For SLOs that were not in force then it begins now.
+    pub(super) fn remembered(memory: SeriesMemory, followed: Followed, now: Timestamp) -> Self {
+        let Some(known) = followed.routes.continued() else { return Self::new(followed, now) };
+        let SeriesMemory { counter, last_arrival, replica_epoch, extra, .. } = memory;
+        let all = Arc::clone(&followed.routes);
+        let mut series = Self { counter, last_arrival, replica_epoch, ..Self::new(followed, now) };
+        let joins = !Arc::ptr_eq(&known, &all);
+        if joins || extra.is_some() {
+            let known = series.extra.get_or_insert_default();
+            known.joining = joins.then_some(all);
+            (known.histogram, known.gauge) = extra.map_or_else(Default::default, |extra| *extra);
+        }
+        series.routes = known;
+        series.routes.note_liveness(false, series.is_live());
+        series
+    }
+
+    /// What is to be remembered of it over a restart.
+    pub(super) fn memory(&self, key: SeriesKey) -> SeriesMemory {
+        let extra = self.extra.as_ref().filter(|extra| extra.is_worth_remembering());
+        SeriesMemory {
+            key,
+            counter: self.counter,
+            last_arrival: self.last_arrival,
+            replica_epoch: self.replica_epoch,
+            extra: extra.map(|extra| Box::new((extra.histogram.clone(), extra.gauge))),
+        }
     }
 
     /// Whether any SLO counts its native histograms.
@@ -259,8 +290,9 @@ impl Series {
         was_live
     }
 
+    /// Whether it has a last sample and no staleness marker after it.
     #[inline]
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         let has_live = |extra: &Extra| extra.histogram.is_live() || extra.gauge.is_live();
         self.counter.is_live() || self.extra.as_deref().is_some_and(has_live)
     }
@@ -312,6 +344,10 @@ impl Series {
 // === impl Extra ===
 
 impl Extra {
+    fn is_worth_remembering(&self) -> bool {
+        self.gauge != Counter::default() || !self.histogram.is_new()
+    }
+
     /// Keeps a sample for the expressions that are over it.
     #[inline]
     fn record(&self, at: Timestamp, value: f64) {

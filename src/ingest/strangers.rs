@@ -11,7 +11,7 @@ use super::{
     table::{Held, Known},
 };
 use crate::{
-    labels::{LabelSet, LabelsRef, METRIC_NAME},
+    labels::{LabelSet, LabelsRef, METRIC_NAME, SeriesKey},
     matching::{Plan, TermId},
     prompb::{self, RawLabel, Request, SeriesView, hash_labels},
     sampling::Recorded,
@@ -45,6 +45,8 @@ struct Acquaintance {
 pub(super) struct Followed {
     /// The hash of the label block that we make of its labels.
     pub(super) canonical: u64,
+    /// What the series is called on disk.
+    pub(super) key: SeriesKey,
     pub(super) routes: Arc<Routes>,
     pub(super) refused: Option<Refused>,
     pub(super) recorded: Option<Arc<Recorded>>,
@@ -65,7 +67,7 @@ const STRANGERS_USUAL_MAX: usize = 10_000;
 
 impl Ingest {
     /// `None` if they were met for a plan that is not in force any more.
-    fn remember(
+    fn take_note_of(
         &self,
         generation: u64,
         acquaintances: Vec<Acquaintance>,
@@ -103,6 +105,7 @@ impl Ingest {
                     }
                 }
             }
+            self.active.add(table.take_revived() as i64);
         });
         is_in_force.then_some(held)
     }
@@ -137,7 +140,7 @@ impl<'a> Strangers<'a> {
         loop {
             tally.first_refusal = None;
             let (met, acquaintances) = self.meet_unknown(known, tally)?;
-            if let Some(held) = self.ingest.remember(self.plan.generation(), acquaintances, tally, now) {
+            if let Some(held) = self.ingest.take_note_of(self.plan.generation(), acquaintances, tally, now) {
                 held.find_all(&self.request.series, known);
                 let mut found = self.request.series.iter().zip(&*known);
                 if found.all(|(view, known)| *known != Known::Stranger || met.contains(&view.hash)) {
@@ -191,7 +194,8 @@ impl<'a> Strangers<'a> {
                 hash_labels(&table.hasher, labels.iter(), &mut self.block)
             };
             let recorded = routes.is_sampled().then(|| recent.open(labels)).flatten();
-            Followed { canonical, routes, refused, recorded }
+            let key = labels.key(&mut self.block);
+            Followed { canonical, key, routes, refused, recorded }
         });
         Ok(Acquaintance { hash: view.hash, followed })
     }

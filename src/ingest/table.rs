@@ -17,14 +17,14 @@
 //! Requests read the index together; who has new series to add, or forgets silent ones, has it alone. While
 //! a request holds the index no series changes its number.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{routes::RouteSuccession, series::Series, strangers::Followed};
-use crate::{prompb::SeriesView, telemetry::IngestMetrics, time::Timestamp};
+use super::{memory::SeriesMemory, routes::RouteSuccession, series::Series, strangers::Followed};
+use crate::{labels::SeriesKey, prompb::SeriesView, telemetry::IngestMetrics, time::Timestamp};
 
 /// All series known.
 #[derive(Debug)]
@@ -45,6 +45,12 @@ pub(super) struct Inner {
     index: [HashTable<u32>; PARTS],
     unselected: usize,
     chunks: Vec<Box<Mutex<Chunk>>>,
+    /// By number: what its series is called on disk.
+    keys: Vec<SeriesKey>,
+    /// What is remembered of series from before a restart that have not come again.
+    remembered: HashMap<SeriesKey, SeriesMemory>,
+    /// Series that had not ended and came again since this was last asked.
+    revived: usize,
     followed: usize,
     /// Numbers of series that are free.
     free: Vec<u32>,
@@ -103,6 +109,9 @@ impl Default for SeriesTable {
             index: std::array::from_fn(|_| HashTable::new()),
             unselected: 0,
             chunks: Vec::new(),
+            keys: Vec::new(),
+            remembered: HashMap::new(),
+            revived: 0,
             followed: 0,
             free: Vec::new(),
             generation: 0,
@@ -115,6 +124,11 @@ impl SeriesTable {
     /// Holds the table for reading: numbers keep their meaning.
     pub(super) fn hold(&self) -> Held<'_> {
         self.inner.read()
+    }
+
+    /// Has the table alone: nothing is counted meanwhile.
+    pub(super) fn freeze<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> T {
+        look(&mut self.inner.write())
     }
 
     /// Changes the table; it is held for reading afterwards, with nobody in between.
@@ -132,7 +146,9 @@ impl SeriesTable {
         let mut found =
             starts.map_while(|start| self.hold().has_silent(start..start + CHUNKS_AT_ONCE, oldest));
         if found.any(|found| found) {
-            self.inner.write().retain_series(|series| !series.is_silent_since(oldest))
+            let inner = &mut *self.inner.write();
+            inner.remembered.retain(|_, memory| memory.last_arrival >= oldest);
+            inner.retain_series(|series| !series.is_silent_since(oldest))
         } else {
             0
         }
@@ -235,7 +251,7 @@ impl Inner {
                 (number, true)
             }
             None if self.followed >= series_max => return Err(self.followed),
-            None => (self.place(Series::new(followed, now)), true),
+            None => (self.place(followed, now), true),
         };
         self.insert(canonical, number.0);
         if hash != canonical {
@@ -258,14 +274,43 @@ impl Inner {
         series.expect("BUG: a block leads to no series")
     }
 
-    fn place(&mut self, series: Series) -> SeriesNumber {
+    /// Remembers series from before a restart until they come again.
+    pub(super) fn remember(&mut self, series: Vec<SeriesMemory>) {
+        self.remembered = series.into_iter().map(|memory| (memory.key, memory)).collect();
+    }
+
+    /// What is to be remembered of all series.
+    pub(super) fn memories(&mut self) -> Vec<SeriesMemory> {
+        let mut memories = Vec::with_capacity(self.followed + self.remembered.len());
+        for (chunk, keys) in self.chunks.iter_mut().zip(self.keys.chunks(PER_CHUNK)) {
+            let series = chunk.get_mut().iter().zip(keys);
+            memories.extend(series.filter_map(|(series, key)| Some(series.as_ref()?.memory(*key))));
+        }
+        memories.extend(self.remembered.values().cloned());
+        memories
+    }
+
+    /// How many series that had not ended came again since the last call.
+    pub(super) fn take_revived(&mut self) -> usize {
+        std::mem::take(&mut self.revived)
+    }
+
+    fn place(&mut self, followed: Followed, now: Timestamp) -> SeriesNumber {
+        let key = followed.key;
+        let series = match self.remembered.remove(&key) {
+            Some(memory) => Series::remembered(memory, followed, now),
+            None => Series::new(followed, now),
+        };
+        self.revived += usize::from(series.is_live());
         self.followed += 1;
         let number = self.free.pop().unwrap_or_else(|| {
             let next = self.chunks.len() * PER_CHUNK;
             self.chunks.push(Box::new(Mutex::new(std::array::from_fn(|_| None))));
+            self.keys.resize(next + PER_CHUNK, SeriesKey::default());
             self.free.extend((next as u32 + 1..(next + PER_CHUNK) as u32).rev());
             next as u32
         });
+        self.keys[number as usize] = key;
         let number = SeriesNumber(number);
         self.chunks[number.chunk()].get_mut()[number.lane()] = Some(series);
         number

@@ -1,7 +1,7 @@
 //! The instances of the SLOs in force: one per SLO, or one per group of a grouped one and their roll-up.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering, fence},
@@ -37,6 +37,8 @@ pub struct Instance {
     pub sli: SliId,
     /// Its windows.
     pub layout: Arc<Layout>,
+    /// Whether it goes on with what it counted before a restart.
+    pub is_continued: bool,
     spread_above_ms: i64,
     slices_cut_steps: bool,
     presence: PresenceRef,
@@ -51,6 +53,19 @@ pub enum Role {
     RollUp,
     /// One group.
     Group,
+}
+
+/// An instance from before a restart whose SLO goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// Where its events are counted.
+    pub sli: SliId,
+    /// The SLO's place in the plan.
+    pub slo_index: usize,
+    /// Which part of the SLO it is.
+    pub role: Role,
+    /// The labels of its group.
+    pub group: Labels,
 }
 
 /// Every instance there is. New ones are rare, so a lock guards them; no sample takes it.
@@ -125,6 +140,31 @@ impl Instances {
         let instances = Self { groups_per_slo_max, inner: Mutex::new(inner), closed: AtomicU64::new(0) };
         instances.open_all();
         instances
+    }
+
+    /// As [`new`](Self::new), with instances from before a restart, which keep their numbers. One that cannot be
+    /// here, because its number is taken or its SLO has no such part, is left out. Returns the numbers of those that
+    /// are here as well.
+    pub fn continued(
+        plan: Arc<Plan>,
+        groups_per_slo_max: usize,
+        mut known: Vec<Known>,
+    ) -> (Self, HashSet<SliId>) {
+        known.sort_by_key(|known| known.sli);
+        let groups = vec![Groups::default(); plan.slos().len()];
+        let mut inner = Inner { plan, groups, ..Inner::default() };
+        let numbers = known.into_iter().filter_map(|known| inner.open_known(known)).collect();
+        let instances = Self { groups_per_slo_max, inner: Mutex::new(inner), closed: AtomicU64::new(0) };
+        instances.open_all();
+        (instances, numbers)
+    }
+
+    /// All instances, in the order of their numbers, and the plan they are of.
+    pub fn all(&self) -> (Arc<Plan>, Vec<Arc<Instance>>) {
+        let inner = self.inner.lock();
+        let mut all: Vec<Arc<Instance>> = inner.known.values().cloned().collect();
+        all.sort_unstable_by_key(|instance| instance.sli);
+        (Arc::clone(&inner.plan), all)
     }
 
     /// The SLOs these are instances of.
@@ -250,7 +290,8 @@ impl Instances {
             return None;
         };
         let presence = inner.presences.begin(sli);
-        let instance = Arc::new(Instance::new(&inner.plan, slo_index, role, group, sli, presence));
+        let instance = Instance::new(&inner.plan, slo_index, role, group, sli, presence, false);
+        let instance = Arc::new(instance);
         if role == Role::Group {
             inner.groups[slo_index].open += 1;
         }
@@ -297,10 +338,35 @@ impl Inner {
             return self.changes.removed.push(sli);
         };
         let (group, presence) = (before.group.clone(), before.presence.clone());
-        let instance = Arc::new(Instance::new(&self.plan, place, role, group, sli, presence));
+        let instance =
+            Arc::new(Instance::new(&self.plan, place, role, group, sli, presence, before.is_continued));
         self.known.insert((place, role, instance.group.clone()), Arc::clone(&instance));
         self.changes.replaced.push(Arc::clone(&instance));
         succession.instances.insert(sli, instance);
+    }
+
+    /// Opens an instance from before a restart; the numbers of those come in order.
+    fn open_known(&mut self, Known { sli, slo_index, role, group }: Known) -> Option<SliId> {
+        let number = sli.0 as usize;
+        let is_grouped = self.plan.slos().nth(slo_index)?.indicator.is_grouped();
+        let is_possible = is_grouped == (role != Role::Whole) && (role == Role::Group || group.is_empty());
+        let key = (slo_index, role, group);
+        if !is_possible || number < self.numbers || self.known.contains_key(&key) {
+            return None;
+        }
+        while self.numbers <= number {
+            let next = Windows::next_id(self.numbers)?;
+            self.presences.begin(next);
+            self.free.extend((next != sli).then_some(next));
+            self.numbers += 1;
+        }
+        let presence = self.presences.begin(sli);
+        let instance = Instance::new(&self.plan, slo_index, role, key.2.clone(), sli, presence, true);
+        let instance = Arc::new(instance);
+        self.groups[slo_index].open += usize::from(role == Role::Group);
+        self.changes.opened.push(Arc::clone(&instance));
+        self.known.insert(key, instance);
+        Some(sli)
     }
 
     fn next_number(&mut self) -> Option<SliId> {
@@ -323,6 +389,7 @@ impl Instance {
         group: Labels,
         sli: SliId,
         presence: PresenceRef,
+        is_continued: bool,
     ) -> Self {
         let (slo, layout) = (Arc::clone(plan.slo(slo_index)), Arc::clone(plan.layout(slo_index)));
         let shortest = layout.windows.first().map_or(millis(SHORTEST_WINDOW), |window| window.length_ms);
@@ -333,6 +400,7 @@ impl Instance {
             sli,
             spread_above_ms: shortest / SPREAD_ABOVE_PART,
             slices_cut_steps: layout.slices_cut_steps(),
+            is_continued,
             layout,
             presence,
             slo,

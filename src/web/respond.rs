@@ -134,7 +134,7 @@ impl Responder {
         match self.read_body(request).await {
             Ok(body) => {
                 let start = self.service.elapsed();
-                let answer = write_answer(version, self.service.write(version, body));
+                let answer = write_answer(version, self.service.write(version, body).await);
                 (answer, self.service.elapsed().saturating_sub(start))
             }
             Err(fault) => {
@@ -214,7 +214,7 @@ fn write_answer(version: Version, result: Result<WriteStats, WriteError>) -> Ans
     let status = match &result {
         Ok(WriteStats { is_deduplicated: false, .. }) => StatusCode::NO_CONTENT,
         Ok(WriteStats { is_deduplicated: true, .. }) => StatusCode::ACCEPTED,
-        Err(WriteError::Busy(..)) => StatusCode::SERVICE_UNAVAILABLE,
+        Err(WriteError::Busy(..) | WriteError::NotKept(_)) => StatusCode::SERVICE_UNAVAILABLE,
         Err(WriteError::Malformed(_) | WriteError::Refused { .. } | WriteError::TooManyClusters(_)) => {
             StatusCode::BAD_REQUEST
         }

@@ -10,9 +10,13 @@
 //!
 //! This module does not know labels, SLOs or windows, and reads no clock.
 
+mod state;
+
 use std::{cmp::Ordering, time::Duration};
 
 use crate::time::Timestamp;
+
+pub use state::{CounterState, UnsoundCounter};
 
 /// The bits of the NaN that Prometheus sends when a series ends. A signalling NaN: compare bits.
 pub const STALE_MARKER_BITS: u64 = 0x7ff0_0000_0000_0002;

@@ -20,10 +20,12 @@ mod counter;
 mod decode;
 mod distribution;
 mod interpolation;
+mod state;
 
 pub use counter::{HistogramCounter, HistogramObservation, HistogramReading};
 pub use decode::HistogramError;
 pub use distribution::Distribution;
+pub use state::{DistributionState, HistogramSampleState, HistogramState, ScaleState};
 
 use crate::time::Timestamp;
 

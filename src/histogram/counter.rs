@@ -22,9 +22,9 @@ const BUCKETS_KEPT_MAX: usize = 640;
 /// What is remembered of a series: the last accepted sample.
 #[derive(Clone, Debug, Default)]
 pub struct HistogramCounter {
-    last: Option<Last>,
+    pub(super) last: Option<Last>,
     /// The newest staleness marker.
-    ended_at: Option<Timestamp>,
+    pub(super) ended_at: Option<Timestamp>,
 }
 
 /// A sample and the circumstances of its arrival.
@@ -39,14 +39,14 @@ pub struct HistogramReading {
 }
 
 #[derive(Clone, Debug)]
-struct Last {
-    at: Timestamp,
+pub(super) struct Last {
+    pub(super) at: Timestamp,
     /// Before `at`.
-    started_at: Option<Timestamp>,
+    pub(super) started_at: Option<Timestamp>,
     /// The schema as it was sent; what is kept may be coarser. `None` with custom bounds.
-    sent_schema: Option<i8>,
+    pub(super) sent_schema: Option<i8>,
     /// `None` of a gauge.
-    observed: Option<Distribution>,
+    pub(super) observed: Option<Distribution>,
 }
 
 /// What a sample means.

@@ -47,7 +47,7 @@ pub enum HistogramError {
 
 // Schema 8, the finest, has 256 buckets between a number and its double: 10,000 are 39 doublings, from a
 // microsecond to six days. Usual limits of scrapers and clients are 160 to 200.
-const BUCKETS_MAX: usize = 10_000;
+pub(super) const BUCKETS_MAX: usize = 10_000;
 
 // 10,000 buckets, each with a bound of its own (8 bytes), its largest count (10) and a span for itself (14).
 const MESSAGE_BYTES_MAX: usize = BUCKETS_MAX * 32;
@@ -222,15 +222,32 @@ fn check_exponential(message: &v2::Histogram, schema: i32) -> Result<i8, Histogr
     if !message.custom_values.is_empty() {
         return invalid(format!("schema {schema} must not have custom bounds"));
     }
-    let threshold = message.zero_threshold;
-    if !(threshold.is_finite() && threshold >= 0.0) {
-        return invalid(format!("zero threshold is {threshold}; it must be finite and not negative"));
-    }
+    check_threshold(message.zero_threshold)?;
     Ok(schema)
 }
 
+pub(super) fn check_threshold(threshold: f64) -> Result<(), HistogramError> {
+    if threshold.is_finite() && threshold >= 0.0 {
+        return Ok(());
+    }
+    invalid(format!("zero threshold is {threshold}; it must be finite and not negative"))
+}
+
 fn check_custom(message: &v2::Histogram, positive: &[Bucket]) -> Result<(), HistogramError> {
-    let bounds = message.custom_values.as_slice();
+    let has_zero_count = !matches!(
+        message.zero_count,
+        None | Some(ZeroCount::ZeroCountInt(0) | ZeroCount::ZeroCountFloat(0.0))
+    );
+    let has_others = has_zero_count || message.zero_threshold != 0.0 || !message.negative_spans.is_empty();
+    check_bounds(&message.custom_values, positive, has_others)
+}
+
+/// Whether custom bounds make sense; `has_others` of buckets that custom bounds do not have.
+pub(super) fn check_bounds(
+    bounds: &[f64],
+    positive: &[Bucket],
+    has_others: bool,
+) -> Result<(), HistogramError> {
     check_size("custom bounds", bounds.len(), BUCKETS_MAX)?;
     let ascend = |pair: &[f64]| pair[0] < pair[1];
     let has_nan = bounds.iter().any(|bound| bound.is_nan());
@@ -242,20 +259,16 @@ fn check_custom(message: &v2::Histogram, positive: &[Bucket]) -> Result<(), Hist
     if let Some(Bucket { index, .. }) = positive.iter().find(|bucket| !has_bounds(bucket)) {
         return invalid(format!("bucket {index} lies outside of the {} custom bounds", bounds.len()));
     }
-    let has_zero = !matches!(
-        message.zero_count,
-        None | Some(ZeroCount::ZeroCountInt(0) | ZeroCount::ZeroCountFloat(0.0))
-    );
-    if has_zero || message.zero_threshold != 0.0 || !message.negative_spans.is_empty() {
+    if has_others {
         return invalid("with custom bounds there is neither a zero bucket nor a negative one".to_owned());
     }
     Ok(())
 }
 
-fn check_size(what: &'static str, found: usize, limit: usize) -> Result<(), HistogramError> {
+pub(super) fn check_size(what: &'static str, found: usize, limit: usize) -> Result<(), HistogramError> {
     if found > limit { Err(HistogramError::TooLarge { what, found, limit }) } else { Ok(()) }
 }
 
-fn invalid<T>(reason: String) -> Result<T, HistogramError> {
+pub(super) fn invalid<T>(reason: String) -> Result<T, HistogramError> {
     Err(HistogramError::Invalid(reason))
 }

@@ -327,8 +327,32 @@ impl Ingest {
             return Err(WriteError::Busy(deferred, self.config.deferred_max));
         }
         self.telemetry.bytes.inc_by(body.len() as u64);
+        self.with_scratch(|scratch| {
+            let mut message = mem::take(&mut scratch.message);
+            prompb::decompress(body, self.config.decoded_bytes_max, &mut message)?;
+            let result = self.write_in(scratch, admission, version, &message, now, note);
+            scratch.message = message;
+            result
+        })
+    }
+
+    /// Counts a request that is not compressed, as [`write`](Self::write) does: history that is replayed has come
+    /// over no wire, and waits for the evaluation as long as it must.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; after `Refused` the acceptable part of the request is counted.
+    pub fn write_message(
+        &self,
+        version: Version,
+        message: &[u8],
+        now: Timestamp,
+    ) -> Result<WriteStats, WriteError> {
+        self.with_scratch(|scratch| self.write_in(scratch, Admission::Vote, version, message, now, None))
+    }
+
+    fn with_scratch<T>(&self, write: impl FnOnce(&mut Scratch) -> T) -> T {
         let mut scratch = self.spare.pop().unwrap_or_default();
-        let result = self.write_in(&mut scratch, admission, version, body, now, note);
+        let result = write(&mut scratch);
         if scratch.is_usual() {
             // One too many is dropped.
             let _ = self.spare.push(scratch);
@@ -376,12 +400,11 @@ impl Ingest {
         scratch: &mut Scratch,
         admission: Admission,
         version: Version,
-        body: &[u8],
+        message: &[u8],
         now: Timestamp,
         note: Option<&mut dyn FnMut(u32)>,
     ) -> Result<WriteStats, WriteError> {
-        let Scratch { message, request, known, expects_strangers } = scratch;
-        prompb::decompress(body, self.config.decoded_bytes_max, message)?;
+        let Scratch { request, known, expects_strangers, .. } = scratch;
         if mem::take(expects_strangers) {
             request.read(version, message, &self.table.hasher)?;
         } else {

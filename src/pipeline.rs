@@ -80,6 +80,20 @@ impl Pipeline {
         self.ingest.write(version, body, now)
     }
 
+    /// Counts a message of either version that is not compressed.
+    ///
+    /// # Errors
+    /// What ingest says of it.
+    pub fn write_message(
+        &self,
+        version: Version,
+        message: &[u8],
+        now: Timestamp,
+    ) -> Result<WriteStats, WriteError> {
+        self.last_request.note(now);
+        self.ingest.write_message(version, message, now)
+    }
+
     /// Evaluates: [`sample`](Self::sample), then [`judge`](Self::judge).
     pub fn tick(&mut self, now: Timestamp) -> Arc<Report> {
         self.sample(now);

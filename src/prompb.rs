@@ -15,9 +15,11 @@ mod snappy;
 mod v1;
 mod v2;
 mod wire;
+mod write;
 
 pub use request::{EncodedHistogram, RawLabel, Request, SeriesView, hash_labels};
 pub use snappy::decompress;
+pub use write::{Writer, encode_labels};
 
 /// The version of the protocol that a body is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -110,6 +110,27 @@ pub struct Columns<'a> {
     pub alerts: &'a mut [AlertReport],
 }
 
+/// One instance as its report has it, with nothing spelled out.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The SLO as specified.
+    pub slo: &'a Arc<Slo>,
+    /// The labels of the group; empty for an SLO without grouping and for a roll-up.
+    pub group: &'a Labels,
+    /// Which part of the SLO it is.
+    pub role: Role,
+    /// Where the numbers are.
+    pub shape: &'a Shape,
+    /// What is not by window.
+    pub row: &'a Row,
+    /// The counts of its windows, as its shape numbers them.
+    pub counts: &'a [Counts],
+    /// Its budgets.
+    pub budgets: &'a [Budget],
+    /// Its alerts.
+    pub alerts: &'a [AlertReport],
+}
+
 /// One instance of an SLO: the SLO itself, one of its groups, or all of them together.
 #[derive(Clone, Debug)]
 pub struct SloReport {
@@ -230,11 +251,35 @@ impl Report {
         Snapshot { evaluated_at: self.evaluated_at, slos }
     }
 
+    /// Who is in it: the same from one report to the next until instances come or go.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// What was found of each instance, in columns, for who reads report after report.
+    pub fn views(&self) -> impl ExactSizeIterator<Item = View<'_>> {
+        (0..self.rows.len()).map(|number| self.view(number))
+    }
+
+    fn view(&self, number: usize) -> View<'_> {
+        let Member { slo, group, role, shape, counts_at, budgets_at, alerts_at } =
+            &self.roster.members[number];
+        View {
+            slo,
+            group,
+            role: *role,
+            shape,
+            row: &self.rows[number],
+            counts: &self.counts[*counts_at..][..shape.counts],
+            budgets: &self.budgets[*budgets_at..][..shape.budgets.len()],
+            alerts: &self.alerts[*alerts_at..][..shape.rules.len()],
+        }
+    }
+
     fn slo(&self, number: usize) -> SloReport {
         let (member, row) = (&self.roster.members[number], &self.rows[number]);
         let shape = &member.shape;
-        let counts = &self.counts[member.counts_at..][..shape.counts];
-        let budgets = &self.budgets[member.budgets_at..][..shape.budgets.len()];
+        let View { counts, budgets, .. } = self.view(number);
         SloReport {
             status: row.status,
             windows: shape.windows.iter().map(|(w, at)| window(&member.slo, w, counts[*at])).collect(),

@@ -21,11 +21,11 @@ use super::{
 };
 
 // Field number and wire type of what makes up nearly all of a request.
-const SERIES: u8 = 0x0a;
+pub(super) const SERIES: u8 = 0x0a;
 const LABEL: u8 = 0x0a;
 const NAME: u8 = 0x0a;
 const LABEL_VALUE: u8 = 0x12;
-const SAMPLE: u8 = 0x12;
+pub(super) const SAMPLE: u8 = 0x12;
 
 /// Reads a request into an empty one, [skipping labels](Request::read_guessing) if it may.
 pub(super) fn read(

@@ -8,6 +8,8 @@
 //! Invariant: an [`Slo`] is valid. Its target lies above 0 and is at most 1, its windows are
 //! positive, and a short window is below its long one.
 
+mod identity;
+
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
@@ -385,7 +387,8 @@ impl Slo {
     }
 
     /// Whether what has been counted for it counts for the other, too: the same SLO, asked the same, in the
-    /// same kind of events. What it promises, how it alerts and how it is labelled may differ.
+    /// same kind of events. What it promises, how it alerts and how it is labelled may differ. On disk their
+    /// [identities](Self::identity) are compared.
     pub fn has_history_of(&self, other: &Self) -> bool {
         self.id == other.id
             && self.indicator == other.indicator

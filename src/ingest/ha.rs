@@ -8,6 +8,8 @@
 //! Invariant: at any time one replica of a cluster is accepted, and a dead one holds up its siblings no
 //! longer than `failover_timeout`, whatever the clock does.
 
+mod state;
+
 use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
@@ -16,6 +18,8 @@ use crate::{
     telemetry::{ClusterMetrics, HaMetrics},
     time::Timestamp,
 };
+
+pub use state::{ElectedState, ElectionsState};
 
 /// By which labels replicas are told apart, and the bounds of their elections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,15 +182,20 @@ impl Elections {
 
     fn elect(&self, state: &mut State, cluster: &str, replica: &str, now: Timestamp) -> u32 {
         state.elections = state.elections.wrapping_add(1).max(1);
+        let epoch = state.elections;
+        self.install(state, cluster, replica, epoch, now);
+        epoch
+    }
+
+    /// Puts the winner of an election in its place.
+    fn install(&self, state: &mut State, cluster: &str, replica: &str, epoch: u32, now: Timestamp) {
         let former = state.clusters.remove(cluster);
         let former = former.as_ref().map(|elected| elected.replica.as_str());
         let telemetry = self.telemetry.elect(cluster, former, replica);
-        let mut elected =
-            Elected { replica: replica.to_owned(), epoch: state.elections, heard: now, telemetry };
+        let mut elected = Elected { replica: replica.to_owned(), epoch, heard: now, telemetry };
         elected.hear(now);
         state.clusters.insert(cluster.to_owned(), elected);
         self.telemetry.clusters.set(state.clusters.len() as i64);
-        state.elections
     }
 
     fn forget_silent(&self, state: &mut State, now: Timestamp) {

@@ -85,6 +85,19 @@ impl AlertState {
         }
     }
 
+    /// The state after a time in which nobody looked: it counts neither as seen nor as blind. As Prometheus restores
+    /// the `for` of its alerts.
+    #[must_use]
+    pub fn resume(self, missed: Duration) -> Self {
+        match self {
+            Self::Inactive => self,
+            Self::Pending { since, held_at } => {
+                Self::Pending { since: since + missed, held_at: held_at + missed }
+            }
+            Self::Firing { since, held_at } => Self::Firing { since, held_at: held_at + missed },
+        }
+    }
+
     /// 0 inactive, 1 pending, 2 firing: the value published for it.
     pub fn level(self) -> u8 {
         match self {

@@ -9,9 +9,10 @@
 //! reports that nobody reads any more are written anew.
 
 mod judged;
+mod state;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -24,6 +25,7 @@ use crate::{
     window::{self, OpenSlots, SliId, Windows},
 };
 use judged::{Judged, Moment};
+pub use state::{AlertMemory, ClockState, Exported, HeadState, Lost, Mark, Restored, SliState, State};
 
 /// When to evaluate, and when to stop believing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub struct Engine {
     asked_idle_at: Timestamp,
     /// Instances closed by the last tick, whose windows go with this one.
     closed: Vec<SliId>,
+    /// SLIs of which what was stored last is wrong.
+    departed: BTreeSet<SliId>,
     telemetry: EvaluationMetrics,
 }
 
@@ -79,13 +83,24 @@ impl Engine {
         telemetry: EvaluationMetrics,
         now: Timestamp,
     ) -> Self {
-        let resolution = config.resolution();
-        let windows = Windows::new(open, (now - config.delay).floor(resolution));
+        let at = (now - config.delay).floor(config.resolution());
+        Self::at(config, instances, open, telemetry, now, at)
+    }
+
+    /// An engine that has evaluated event time up to `at`.
+    fn at(
+        config: Config,
+        instances: Arc<Instances>,
+        open: Arc<OpenSlots>,
+        telemetry: EvaluationMetrics,
+        now: Timestamp,
+        at: Timestamp,
+    ) -> Self {
         Self {
+            resolution: config.resolution(),
+            windows: Windows::new(open, at),
             config,
             instances,
-            windows,
-            resolution,
             started: now,
             judged: Vec::new(),
             presences: Presences::default(),
@@ -96,6 +111,7 @@ impl Engine {
             has_idle: false,
             asked_idle_at: Timestamp::default(),
             closed: Vec::new(),
+            departed: BTreeSet::new(),
             telemetry,
         }
     }
@@ -119,7 +135,8 @@ impl Engine {
         self.forget_closed_instances();
         self.replace_instances(replaced);
         let at = self.windows.now();
-        let heard = last_request.get().unwrap_or(self.started);
+        // What was heard before says nothing of who is there now.
+        let heard = last_request.get().unwrap_or(self.started).max(self.started);
         let report = self.judge_all(Moment {
             at,
             now,
@@ -189,16 +206,19 @@ impl Engine {
     fn take_changes(&mut self) -> Vec<Arc<Instance>> {
         let Some(changes) = self.instances.take_changes() else { return Vec::new() };
         self.presences = changes.presences;
-        for instance in changes.opened {
-            self.windows.insert(instance.sli, &instance.layout);
-            let shape = self.share(Shape::new(&instance.slo, &instance.layout, instance.role));
-            self.judged.push(Judged::new(instance, shape));
-        }
+        changes.opened.into_iter().for_each(|instance| self.open(instance));
         let removed: HashSet<SliId> = changes.removed.iter().copied().collect();
         self.judged.retain(|judged| !removed.contains(&judged.sli));
+        self.departed.extend(&changes.removed);
         self.closed.extend(changes.removed);
         self.line_up();
         changes.replaced
+    }
+
+    fn open(&mut self, instance: Arc<Instance>) {
+        self.windows.insert(instance.sli, &instance.layout);
+        let shape = self.share(Shape::new(&instance.slo, &instance.layout, instance.role));
+        self.judged.push(Judged::new(instance, shape));
     }
 
     fn replace_instances(&mut self, replaced: Vec<Arc<Instance>>) {
@@ -210,7 +230,9 @@ impl Engine {
             replaced.into_iter().map(|instance| (instance.sli, instance)).collect();
         for number in 0..self.judged.len() {
             let Some(instance) = replaced.remove(&self.judged[number].sli) else { continue };
-            self.windows.relayout(instance.sli, &instance.layout);
+            if self.windows.relayout(instance.sli, &instance.layout) {
+                self.departed.insert(instance.sli);
+            }
             let shape = self.share(Shape::new(&instance.slo, &instance.layout, instance.role));
             self.judged[number].succeed(instance, shape);
         }
@@ -250,6 +272,7 @@ impl Engine {
             !is_closed
         });
         if !self.closed.is_empty() {
+            self.departed.extend(&self.closed);
             self.take_roster();
         }
     }

@@ -16,4 +16,4 @@ mod presence;
 
 pub use instances::{Changes, Instance, Instances, Known, Role, Succession};
 pub use plan::{Match, Plan, TermId, Worth};
-pub use presence::{Presence, Presences};
+pub use presence::{Presence, PresenceState, Presences};

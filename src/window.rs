@@ -43,6 +43,7 @@ mod open;
 mod owner;
 mod ring;
 mod slices;
+mod state;
 mod sync;
 mod table;
 
@@ -50,7 +51,8 @@ use std::ops::{AddAssign, Mul, Sub, SubAssign};
 
 pub use layout::{Layout, Slices, TierLayout, WindowLayout};
 pub use open::{Batch, OpenSlots, SliId, resolution};
-pub use owner::{History, Windows};
+pub use owner::{History, Mark, Windows};
+pub use state::{PendingState, RingPlace, RingState, RowError, RowState, Scope, is_bounded};
 
 // As many as a window has slots, at most 1,024 or so, add up below 2^53, from where `f64` skips whole numbers.
 const EXACT_BELOW: f64 = (1_u64 << 43) as f64;
@@ -69,6 +71,11 @@ pub struct Counts {
 impl Counts {
     /// Nothing.
     pub const ZERO: Self = Self { bad: 0.0, total: 0.0 };
+
+    /// Whether both are numbers to reckon with.
+    pub fn is_finite(self) -> bool {
+        self.bad.is_finite() && self.total.is_finite()
+    }
 
     /// Whether adding this to other such counts, and taking it away again, loses nothing.
     fn is_exact(self) -> bool {

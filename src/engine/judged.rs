@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::state::{AlertMemory, HeadState};
 use crate::{
     alert::{AlertState, Condition},
     burn_rate,
-    matching::{Instance, Presence, Role},
+    matching::{Instance, Presence, PresenceState, Role},
     report::{AlertReport, Budget, BudgetShape, Columns, DataStatus, Rule, Shape},
-    slo::Indicator,
+    slo::{BurnRateAlert, Indicator},
     time::{Timestamp, millis},
-    window::{Counts, History, SliId},
+    window::{Counts, History, RowState, SliId},
 };
 
 /// An instance and what is remembered of it.
@@ -23,6 +24,8 @@ pub(super) struct Judged {
     is_overspent: bool,
     /// Whether it is a group of which no window holds anything.
     pub(super) is_idle: bool,
+    /// Whether series of it are taken to be there that have not been met since a restart.
+    is_presumed_live: bool,
     budget_ratio: f64,
     /// The largest lifetime counts so far. `count - bucket` can fall for a moment; a counter must not.
     published: Counts,
@@ -55,6 +58,7 @@ pub(super) struct Moment {
 #[derive(Clone, Copy, Debug)]
 struct Sight {
     last_sample: Option<Timestamp>,
+    is_recent: bool,
     is_live: bool,
     until: Timestamp,
 }
@@ -83,6 +87,7 @@ impl Judged {
             is_quiet: true,
             is_overspent: false,
             is_idle: false,
+            is_presumed_live: false,
             budget_ratio: instance.slo.objective.target.budget_ratio(),
             published: Counts::ZERO,
             memory: Box::new(Memory {
@@ -104,7 +109,50 @@ impl Judged {
         }
         next.is_quiet = next.memory.alerts.iter().all(|state| *state == AlertState::Inactive);
         (next.published, next.is_idle) = (self.published, self.is_idle);
+        next.is_presumed_live = self.is_presumed_live;
         *self = next;
+    }
+
+    /// Goes on as what was stored of it.
+    pub(super) fn restored(instance: Arc<Instance>, shape: Arc<Shape>, head: &HeadState) -> Self {
+        let mut restored = Self::new(instance, shape);
+        let alerts = restored.memory.alerts.iter_mut().zip(&restored.instance.slo.alerts);
+        for (number, (state, alert)) in alerts.enumerate() {
+            let is_tier = |known: &&AlertMemory| {
+                (known.severity.as_str(), known.short, known.long)
+                    == (&alert.severity, alert.short, alert.long)
+            };
+            // Of several tiers that look the same, each is itself.
+            let known = head.alerts.get(number).filter(is_tier).or_else(|| head.alerts.iter().find(is_tier));
+            *state = known.map_or(AlertState::Inactive, |known| known.state);
+        }
+        restored.is_quiet = restored.memory.alerts.iter().all(|state| *state == AlertState::Inactive);
+        restored.published = head.published;
+        restored.is_presumed_live = head.presence.is_live;
+        restored
+    }
+
+    /// What is stored of it.
+    pub(super) fn head(&self, row: RowState, presence: PresenceState) -> HeadState {
+        let alerts = self.memory.alerts.iter().zip(&self.instance.slo.alerts);
+        let memory = |(state, alert): (&AlertState, &BurnRateAlert)| AlertMemory {
+            severity: alert.severity.clone(),
+            short: alert.short,
+            long: alert.long,
+            state: *state,
+        };
+        let is_live = presence.is_live || self.is_presumed_live;
+        HeadState {
+            row,
+            presence: PresenceState { is_live, ..presence },
+            published: self.published,
+            alerts: if self.is_quiet { Vec::new() } else { alerts.map(memory).collect() },
+        }
+    }
+
+    /// Goes on after a time in which nobody looked.
+    pub(super) fn resume(&mut self, missed: Duration) {
+        self.memory.alerts.iter_mut().for_each(|state| *state = state.resume(missed));
     }
 
     /// Writes its columns, and moves its alerts. Returns whether its counts contradict each other.
@@ -121,7 +169,7 @@ impl Judged {
         of_rolling.iter_mut().zip(rolling).for_each(|(column, counts)| *column = counts);
         of_calendars.copy_from_slice(history.calendars());
 
-        let sight = Sight::new(presence, moment);
+        let sight = self.look(presence, moment);
         row.last_sample = sight.last_sample;
         let moment = Moment { sender_is_down: moment.sender_is_down && !self.is_pulled(), ..moment };
         row.status = sight.status(presence, counts[self.shape.recent].total, moment);
@@ -142,6 +190,15 @@ impl Judged {
     pub(super) fn set_back(&mut self, to: Timestamp) {
         self.memory.alerts.iter_mut().for_each(|state| *state = state.set_back(to));
         self.memory.recoveries.fill(None);
+    }
+
+    fn look(&mut self, presence: &Presence, moment: Moment) -> Sight {
+        let mut sight = Sight::new(presence, moment);
+        if self.is_presumed_live {
+            self.is_presumed_live = sight.is_recent && !sight.is_live;
+            sight = if self.is_presumed_live { sight.presume_live(moment) } else { sight };
+        }
+        sight
     }
 
     fn publish(&mut self, lifetime: Counts) -> Counts {
@@ -295,7 +352,11 @@ impl Sight {
         let is_live = is_recent && presence.live_series() > 0;
         // The time since the last sample counts as observed while the next one is not overdue.
         let until = if is_live { moment.at } else { last_sample.unwrap_or(moment.at).min(moment.at) };
-        Self { last_sample, is_live, until }
+        Self { last_sample, is_recent, is_live, until }
+    }
+
+    fn presume_live(self, moment: Moment) -> Self {
+        Self { is_live: true, until: moment.at, ..self }
     }
 
     fn status(self, presence: &Presence, recent_events: f64, moment: Moment) -> DataStatus {

@@ -251,7 +251,14 @@ impl Instances {
 
     /// Gives the number of a closed instance free for another.
     pub fn release(&self, sli: SliId) {
-        self.inner.lock().free.push(sli);
+        let inner = &mut *self.inner.lock();
+        inner.presences.of(sli).forget();
+        inner.free.push(sli);
+    }
+
+    /// The presences of all instances.
+    pub fn presences(&self) -> Presences {
+        self.inner.lock().presences.clone()
     }
 
     /// `None` if the SLO has as many groups as it may, or all SLI numbers are given out, or another plan is in

@@ -38,6 +38,19 @@ pub(super) struct PresenceRef {
 
 const PER_CHUNK: usize = 256;
 
+/// What is stored of a presence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PresenceState {
+    /// The newest sample of any of its series.
+    pub last_sample: Option<Timestamp>,
+    /// When a sample last arrived much later than its time …
+    pub late_arrival: Option<Timestamp>,
+    /// … and since when such samples arrive.
+    pub late_since: Option<Timestamp>,
+    /// Whether any of its series had not ended.
+    pub is_live: bool,
+}
+
 // A sender's shards wait at most 5 s between two tries of a request; this many tries of the slowest.
 const CATCH_UP_QUIET: Duration = Duration::from_secs(30);
 // Two hours of backlog take a sender a minute or two.
@@ -93,7 +106,25 @@ impl Presence {
         self.late_since.forget();
     }
 
-    fn forget(&self) {
+    /// What is stored of it.
+    pub fn state(&self) -> PresenceState {
+        PresenceState {
+            last_sample: self.last_sample.get(),
+            late_arrival: self.late_arrival.get(),
+            late_since: self.late_since.get(),
+            is_live: self.live_series() > 0,
+        }
+    }
+
+    /// Takes in what was stored. Series that were live then are counted when they are met again.
+    pub fn restore(&self, state: &PresenceState) {
+        let note = |latest: &Latest, at: Option<Timestamp>| at.map(|at| latest.note(at));
+        note(&self.last_sample, state.last_sample);
+        note(&self.late_arrival, state.late_arrival);
+        note(&self.late_since, state.late_since);
+    }
+
+    pub(super) fn forget(&self) {
         self.last_sample.forget();
         self.live_series.store(0, Ordering::Relaxed);
         self.late_arrival.forget();
@@ -107,6 +138,11 @@ impl Presences {
     /// The presence of an SLI.
     pub fn of(&self, sli: SliId) -> &Presence {
         &self.0[sli.0 as usize / PER_CHUNK][sli.0 as usize % PER_CHUNK]
+    }
+
+    /// What is stored of each, by number.
+    pub fn states(&self) -> Vec<PresenceState> {
+        self.0.iter().flat_map(|chunk| chunk.iter()).map(Presence::state).collect()
     }
 
     /// A fresh presence for an SLI, whose number is at most one above the highest so far.

@@ -1,5 +1,7 @@
 //! Of how much of a window an SLI's series were observed.
 
+use crate::time::Timestamp;
+
 /// When observation began, and the holes in it since.
 #[derive(Clone, Debug)]
 pub(super) struct Coverage {
@@ -46,6 +48,23 @@ impl Coverage {
             let oldest = self.holes.remove(0);
             self.holes[0].from_ms -= oldest.to_ms - oldest.from_ms;
         }
+    }
+
+    /// When observation began, and the holes in it since.
+    pub(super) fn state(&self) -> (Option<Timestamp>, Vec<(Timestamp, Timestamp)>) {
+        let since = (self.since_ms != NEVER).then_some(Timestamp(self.since_ms));
+        let hole = |hole: &Hole| (Timestamp(hole.from_ms), Timestamp(hole.to_ms));
+        (since, self.holes.iter().map(hole).collect())
+    }
+
+    /// What [`state`](Self::state) gave.
+    pub(super) fn restored(since: Option<Timestamp>, holes: &[(Timestamp, Timestamp)]) -> Self {
+        let mut coverage = Self::default();
+        if let Some(since) = since {
+            coverage.note_unseen(since.0, since.0);
+            holes.iter().for_each(|(from, to)| coverage.note_unseen(from.0, to.0));
+        }
+        coverage
     }
 
     /// Begins again at `now_ms`, if it had begun.

@@ -15,6 +15,13 @@ const SLOTS_PER_BUDGET_MIN: i64 = 600;
 // Windows up to this many times the shortest share a tier. Six puts 5m with 30m, and 1h with 6h.
 const TIER_SPAN_MAX: i64 = 6;
 
+// What a stored layout may have at most: ten times what those of a window of 100 years, in slots of a day, have. So
+// nothing overflows, and no ring takes more than a few megabytes.
+const LENGTH_MAX_MS: i64 = 1_000 * 366 * 86_400_000;
+const SLOTS_MAX: usize = 366_000;
+// Each tier's windows are more than `TIER_SPAN_MAX` times as long as those of the one before.
+const TIERS_MAX: usize = 64;
+
 // Widths that divide an hour or a day, so that full hours and days are edges of slots.
 const WIDTHS_MS: [i64; 25] = {
     const S: i64 = 1_000;
@@ -151,6 +158,37 @@ impl Layout {
     pub fn longest_ms(&self) -> i64 {
         let calendars = self.calendars.iter().map(|calendar| millis(calendar.nominal()));
         self.windows.iter().map(|window| window.length_ms).chain(calendars).max().unwrap_or(0)
+    }
+
+    /// Whether histories can be kept like this: true of every layout made here, but one that was stored may be none
+    /// of those. Else what is wrong.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let ensure = |is_so: bool, wrong| if is_so { Ok(()) } else { Err(wrong) };
+        let is_length = |ms: i64| (1..=LENGTH_MAX_MS).contains(&ms);
+        let slices_sound = self
+            .slices
+            .is_none_or(|slices| is_length(slices.width_ms) && slices.good_from.is_none_or(f64::is_finite));
+        ensure(is_length(self.resolution_ms), "its resolution is no length of time")?;
+        ensure(slices_sound, "its slices are no lengths of time")?;
+        ensure(self.tiers.len() <= TIERS_MAX, "it has too many tiers")?;
+        ensure(self.windows.iter().all(|window| is_length(window.length_ms)), "a window has no length")?;
+        ensure(self.windows.is_sorted_by_key(|window| window.length_ms), "its windows are not in order")?;
+        let mut windows = self.windows.as_slice();
+        for (number, tier) in self.tiers.iter().enumerate() {
+            ensure(is_length(tier.slot_ms), "the slots of a tier have no length")?;
+            ensure((1..=SLOTS_MAX).contains(&tier.slots), "a tier has too few or too many slots")?;
+            let first = self.windows.len() - windows.len();
+            let count = tier.end_window.checked_sub(first).filter(|_| tier.first_window == first);
+            let served = count.and_then(|count| windows.split_off(..count));
+            let is_served = |window: &WindowLayout| {
+                window.tier == number && window.length_ms.div_ceil_ms(tier.slot_ms) < tier.slots as i64
+            };
+            ensure(
+                served.is_some_and(|served| served.iter().all(is_served)),
+                "a tier does not serve its windows",
+            )?;
+        }
+        ensure(windows.is_empty(), "a window has no tier")
     }
 
     fn push_tier(&mut self, lengths: &[i64], budgets: &[i64], resolution_ms: i64) {

@@ -246,6 +246,15 @@ impl OpenSlots {
         self.limit_ms.store(final_ms + SLOTS as i64 * self.resolution_ms, Ordering::Release);
     }
 
+    /// Visits the cells of all SLIs that hold something, with the time that they stand for if what is up to
+    /// `final_ms` is done with.
+    pub(super) fn visit_open(&self, final_ms: i64, mut visit: impl FnMut(SliId, i64, &Cell)) {
+        for step in 1..=SLOTS as i64 {
+            let at_ms = final_ms + step * self.resolution_ms;
+            self.visit_step(at_ms, SLIS_MAX, |sli, cell| visit(sli, at_ms, cell));
+        }
+    }
+
     /// Visits the cells of the first `slis` SLIs that hold something for this step of time.
     pub(super) fn visit_step(&self, at_ms: i64, slis: usize, mut visit: impl FnMut(SliId, &Cell)) {
         let step = self.step(at_ms);
@@ -286,6 +295,11 @@ impl OpenSlots {
         }
     }
 
+    /// Counts as deferred what the owner brought itself.
+    pub(super) fn note_deferred(&self, deferred: usize) {
+        self.deferred_len.fetch_add(deferred, Ordering::Relaxed);
+    }
+
     pub(super) fn note_placed(&self, placed: usize) {
         self.deferred_len.fetch_sub(placed, Ordering::Relaxed);
     }
@@ -313,13 +327,22 @@ impl Cell {
         self.0.load(Ordering::Relaxed) == 0
     }
 
+    /// What it holds.
+    pub(super) fn counts(&self) -> Counts {
+        unpacked(self.0.load(Ordering::Relaxed))
+    }
+
     /// Empties the cell.
     pub(super) fn take(&self) -> Counts {
-        let packed = self.0.swap(0, Ordering::Relaxed);
-        let bad = packed as i32;
-        let total = ((packed - i64::from(bad)) >> 32) as i32;
-        Counts { bad: f64::from(bad), total: f64::from(total) }
+        unpacked(self.0.swap(0, Ordering::Relaxed))
     }
+}
+
+/// What [`packed`] made one of.
+fn unpacked(packed: i64) -> Counts {
+    let bad = packed as i32;
+    let total = ((packed - i64::from(bad)) >> 32) as i32;
+    Counts { bad: f64::from(bad), total: f64::from(total) }
 }
 
 /// Bad and all events, if they are whole and not too many for one add to a cell.

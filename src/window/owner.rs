@@ -1,5 +1,7 @@
 //! The owner of all histories: closes open slots and places what they held.
 
+mod state;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -13,6 +15,7 @@ use super::{
     table::Table,
 };
 use crate::time::Timestamp;
+pub use state::Mark;
 
 /// The histories of every SLI, and the far side of the open slots. The order of calls at a tick:
 /// `close`, `insert` new SLIs, `count`, then read.
@@ -34,6 +37,8 @@ pub struct Windows {
     parked: BTreeMap<i64, Vec<Deferred>>,
     /// Counts that came too late to tables that are gone.
     too_late: u64,
+    /// What was deferred, and taken from the queue before its time to be placed.
+    waiting: Vec<Vec<Deferred>>,
     /// What is being placed; empty between advances.
     arrived: Arrived,
 }
@@ -71,6 +76,7 @@ impl Windows {
             closed_before_turn_ms: now_ms,
             parked: BTreeMap::new(),
             too_late: 0,
+            waiting: Vec::new(),
             arrived: Arrived::default(),
         }
     }
@@ -84,22 +90,28 @@ impl Windows {
     pub fn insert(&mut self, sli: SliId, layout: &Arc<Layout>) {
         let table = self.table_of(layout);
         let row = self.tables[table].insert();
+        self.settle(sli, Place { table: table as u32, row: row as u32 });
+    }
+
+    fn settle(&mut self, sli: SliId, place: Place) {
         let index = sli.0 as usize;
         if index >= self.places.len() {
             self.places.resize(index + 1, None);
             self.coverages.resize(index + 1, Coverage::default());
         }
         debug_assert!(self.places[index].is_none(), "BUG: SLI {index} is there already");
-        self.places[index] = Some(Place { table: table as u32, row: row as u32 });
+        self.places[index] = Some(place);
     }
 
     /// Gives an SLI other windows, with as much of its history as both layouts reach. The layouts must count
-    /// the same, events or equal slices.
-    pub fn relayout(&mut self, sli: SliId, layout: &Arc<Layout>) {
-        let Some(place) = self.places[sli.0 as usize] else { return };
+    /// the same, events or equal slices. Returns whether they differ: then its rings are others.
+    pub fn relayout(&mut self, sli: SliId, layout: &Arc<Layout>) -> bool {
+        let Some(place) = self.places[sli.0 as usize] else { return false };
         let (table, old_row) = (self.table_of(layout), place.row as usize);
         // Fails if they are the same.
-        let Ok([old, new]) = self.tables.get_disjoint_mut([place.table as usize, table]) else { return };
+        let Ok([old, new]) = self.tables.get_disjoint_mut([place.table as usize, table]) else {
+            return false;
+        };
         let row = new.insert();
         new.take_over(row, old, old_row);
         old.remove(old_row);
@@ -108,6 +120,7 @@ impl Windows {
         if old_ms < new_ms {
             self.coverages[sli.0 as usize].forget_before(self.now_ms - old_ms);
         }
+        true
     }
 
     /// The table of SLIs of a layout; there is one from now on.
@@ -188,6 +201,7 @@ impl Windows {
         }
         self.open.note_placed(self.parked.values().map(Vec::len).sum());
         self.parked.clear();
+        self.drop_waiting_after(to);
         (self.now_ms, self.final_ms, self.closed_before_turn_ms) = (to.0, to.0, to.0);
         self.open.close(to.0);
         self.open.reuse(to.0);
@@ -251,17 +265,21 @@ impl Windows {
         let due = std::mem::replace(&mut self.parked, ahead);
         let mut arrived = std::mem::take(&mut self.arrived);
         arrived.extend(due.into_values().flatten());
-        // Bounded by what is there now, so that a flood cannot keep the tick here.
-        for _ in 0..self.open.deferred_batches() {
-            if let Some(list) = self.open.take_deferred() {
-                arrived.extend(list.iter().copied());
-                self.open.recycle(list);
-            }
+        self.wait_for_deferred();
+        for list in self.waiting.drain(..) {
+            arrived.extend(list.iter().copied());
+            self.open.recycle(list);
         }
         let count = arrived.len();
         let parked = arrived.drain_by_sli(|deferred| self.place(deferred));
         self.open.note_placed(count - parked);
         self.arrived = arrived;
+    }
+
+    /// Takes what is in the queue: bounded by what is there now, so that a flood cannot keep the tick here.
+    fn wait_for_deferred(&mut self) {
+        let queued = self.open.deferred_batches();
+        self.waiting.extend((0..queued).filter_map(|_| self.open.take_deferred()));
     }
 
     /// False if it has to wait, and was parked.

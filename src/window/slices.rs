@@ -4,7 +4,7 @@
 //! events, not just the verdict, so they are kept for the last slices; what comes later than that is
 //! counted as too late.
 
-use super::{Counts, layout::Slices, ring::Ring};
+use super::{Counts, RingState, layout::Slices, ring::Ring};
 
 /// By row: the events of the last slices.
 #[derive(Debug)]
@@ -51,12 +51,17 @@ impl SliceColumn {
 
     pub(super) fn resize(&mut self, rows: usize) {
         self.tails.resize(rows, Counts::ZERO);
-        self.rings.resize(rows, Ring::Empty);
+        self.rings.resize(rows, Ring::default());
     }
 
     pub(super) fn clear(&mut self, row: usize) {
         self.tails[row] = Counts::ZERO;
-        self.ring_bytes -= std::mem::take(&mut self.rings[row]).bytes();
+        self.ring_bytes -= self.rings[row].clear();
+    }
+
+    /// Forgets that the ring of a cleared row was ever stored.
+    pub(super) fn forget(&mut self, row: usize) {
+        self.rings[row] = Ring::default();
     }
 
     /// Fills an empty row with the slices of a row of another column of the same slices, at the same time.
@@ -65,6 +70,19 @@ impl SliceColumn {
         for number in self.newest - self.kept.min(from.kept) as i64..self.newest {
             self.put(row, number, from.rings[from_row].get(from.index(number)));
         }
+    }
+
+    /// The ring of a row if it is to be stored. It counts as stored from now on.
+    pub(super) fn take_ring(&mut self, row: usize, is_all: bool) -> Option<RingState> {
+        self.rings[row].take_change(is_all).then(|| self.rings[row].state(self.newest))
+    }
+
+    /// Gives an empty row the ring that was stored with it at `at`. `None` if it is no such ring.
+    pub(super) fn restore_ring(&mut self, row: usize, at_ms: i64, state: RingState) -> Option<()> {
+        let newest = (self.number(at_ms), self.newest);
+        self.rings[row] = Ring::restored(state, self.kept, newest)?;
+        self.ring_bytes += self.rings[row].bytes();
+        Some(())
     }
 
     /// Begins again, with rows that have been cleared.

@@ -5,6 +5,7 @@
 //! All rows share one clock, so what depends on the time alone is worked out once for all of them.
 
 mod relayout;
+mod state;
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -116,7 +117,7 @@ impl Table {
         self.calendar_sums.resize(rows * self.layout.calendars.len(), Counts::ZERO);
         self.lifetimes.resize(rows, Counts::ZERO);
         self.tails.resize(rows * self.layout.tiers.len(), Counts::ZERO);
-        self.rings.iter_mut().for_each(|tier| tier.resize(rows, Ring::Empty));
+        self.rings.iter_mut().for_each(|tier| tier.resize(rows, Ring::default()));
         if let Some(slices) = &mut self.slices {
             slices.resize(rows);
         }
@@ -127,6 +128,11 @@ impl Table {
     pub(super) fn remove(&mut self, row: usize) {
         self.clear(row);
         self.lifetimes[row] = Counts::ZERO;
+        // What is stored of the row is nothing to its next SLI.
+        self.rings.iter_mut().for_each(|tier| tier[row] = Ring::default());
+        if let Some(slices) = &mut self.slices {
+            slices.forget(row);
+        }
         self.free_rows.push(row as u32);
     }
 
@@ -152,7 +158,7 @@ impl Table {
         self.calendar_sums[of(self.layout.calendars.len())].fill(Counts::ZERO);
         self.tails[of(self.layout.tiers.len())].fill(Counts::ZERO);
         for tier in &mut self.rings {
-            self.ring_bytes -= std::mem::take(&mut tier[row]).bytes();
+            self.ring_bytes -= tier[row].clear();
         }
         if let Some(slices) = &mut self.slices {
             slices.clear(row);

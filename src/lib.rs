@@ -13,6 +13,7 @@ pub mod window;
 
 pub mod expression;
 pub mod histogram;
+pub mod history;
 
 pub mod slo;
 

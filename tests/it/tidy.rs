@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 const FLOORS: &[&[&str]] = &[
     &["time", "labels", "telemetry"],
     &["prompb", "counter", "window"],
-    &["expression", "histogram"],
+    &["expression", "histogram", "history"],
     &["slo"],
     &["promql"],
     &["spec", "matching", "burn_rate"],

@@ -29,6 +29,8 @@ pub struct Telemetry {
     pub pull: PullMetrics,
     /// What the specs came to.
     pub specs: SpecMetrics,
+    /// Counted when state is written and read.
+    pub state: StateMetrics,
 }
 
 /// Metrics of the write path.
@@ -137,6 +139,22 @@ pub struct SpecMetrics {
     reload_success_time: Gauge,
 }
 
+/// Metrics of the state on disk.
+#[derive(Clone, Debug)]
+pub struct StateMetrics {
+    /// Length of the file.
+    pub bytes: IntGauge,
+    commits: IntCounterVec,
+    last_checkpoint: Gauge,
+    last_checkpoint_bytes: IntGauge,
+    /// How long checkpoints take, from the freeze to the commit.
+    pub checkpoint_duration: Latency,
+    /// Values that could not be read.
+    pub damaged_values: IntCounter,
+    /// Files that could not be read.
+    pub set_aside: IntCounter,
+}
+
 /// A distribution of durations, published as a summary since start.
 #[derive(Clone, Debug)]
 pub struct Latency(Arc<LatencyInner>);
@@ -171,6 +189,7 @@ impl Telemetry {
             sampling: SamplingMetrics::new(&registry),
             pull: PullMetrics::new(&registry),
             specs: SpecMetrics::new(&registry),
+            state: StateMetrics::new(&registry),
             registry,
         };
         telemetry.register_process();
@@ -456,6 +475,59 @@ impl SpecMetrics {
     /// Notes that specs had errors, and those before stay in force.
     pub fn note_reload_failure(&self) {
         self.reload_successful.set(0);
+    }
+}
+
+impl StateMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            bytes: int_gauge(
+                registry,
+                "slod_storage_state_bytes",
+                "Length of the file that holds the state.",
+            ),
+            commits: counter_vec(
+                registry,
+                "slod_storage_state_commits_total",
+                "Attempts to write a checkpoint of the state, by outcome.",
+                &["outcome"],
+            ),
+            last_checkpoint: gauge(
+                registry,
+                "slod_storage_state_last_checkpoint_timestamp_seconds",
+                "The moment whose state was written last.",
+            ),
+            last_checkpoint_bytes: int_gauge(
+                registry,
+                "slod_storage_state_last_checkpoint_bytes",
+                "Bytes of keys and values that the last checkpoint wrote.",
+            ),
+            checkpoint_duration: latency(
+                registry,
+                "slod_storage_state_checkpoint_duration_seconds",
+                "Time from the start of a checkpoint until it is durable.",
+            ),
+            damaged_values: counter(
+                registry,
+                "slod_storage_state_damaged_values_total",
+                "Values of the state that could not be read; what they held begins anew.",
+            ),
+            set_aside: counter(
+                registry,
+                "slod_storage_state_set_aside_total",
+                "Files of state that could not be read, were given another name and replaced by an empty one.",
+            ),
+        }
+    }
+
+    /// Notes a commit of the state of a moment: the bytes it wrote, or that it failed.
+    pub fn note_commit(&self, bytes: Option<u64>, at_seconds: f64) {
+        let outcome = if bytes.is_some() { "success" } else { "failure" };
+        self.commits.with_label_values(&[outcome]).inc();
+        if let Some(bytes) = bytes {
+            self.last_checkpoint.set(at_seconds);
+            self.last_checkpoint_bytes.set(bytes as i64);
+        }
     }
 }
 

@@ -413,7 +413,10 @@ impl Ingest {
         let pair = self.pair(message, request);
         let verdict = pair.as_ref().map(|(cluster, replica)| match admission {
             Admission::Vote | Admission::Known(0) => self.elections.admit(cluster, replica, now),
-            Admission::Known(epoch) => self.elections.readmit(cluster, replica, epoch, now),
+            Admission::Known(epoch) => {
+                self.elections.readmit(cluster, replica, epoch, now);
+                Verdict::Accept { epoch }
+            }
         });
         let replica_epoch = match verdict {
             None => None,

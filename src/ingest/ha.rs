@@ -57,28 +57,6 @@ pub enum Verdict {
     TooManyClusters,
 }
 
-/// Placeholder.
-#[derive(Clone, Debug, Default)]
-pub struct ElectionsState {
-    /// a
-    pub clusters: Vec<ElectedState>,
-    /// b
-    pub elections: u32,
-}
-
-/// Placeholder.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ElectedState {
-    /// a
-    pub cluster: String,
-    /// a
-    pub replica: String,
-    /// a
-    pub epoch: u32,
-    /// a
-    pub heard: Timestamp,
-}
-
 #[derive(Debug, Default)]
 struct State {
     clusters: HashMap<String, Elected>,
@@ -153,19 +131,6 @@ impl Elections {
             }
         }
         Verdict::Accept { epoch: self.elect(state, cluster, replica, now) }
-    }
-
-    /// What is known, for a restart.
-    pub fn state(&self) -> ElectionsState {
-        ElectionsState { clusters: vec![], elections: 0 }
-    }
-
-    /// Goes on with what was known before a restart.
-    pub fn restore(&self, _state: ElectionsState) {}
-
-    /// Takes the log's word for an election.
-    pub fn readmit(&self, cluster: &str, replica: &str, _epoch: u32, now: Timestamp) -> Verdict {
-        self.admit(cluster, replica, now)
     }
 
     /// Counts the samples of a dropped request.

@@ -79,6 +79,6 @@ impl Ingest {
         let generation = self.instances.plan().generation();
         self.table.freeze(|table| table.remember(memory.series));
         self.routes.remember_targets(generation, memory.targets);
-        self.elections.restore(memory.elections);
+        self.elections.restore(&memory.elections);
     }
 }

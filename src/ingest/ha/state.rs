@@ -110,7 +110,12 @@ mod tests {
         let elections = elections();
         elections.restore(&ElectionsState {
             elections: 5,
-            clusters: vec![ElectedState { cluster: "x".into(), replica: "a".into(), epoch: 4, heard: at(100) }],
+            clusters: vec![ElectedState {
+                cluster: "x".into(),
+                replica: "a".into(),
+                epoch: 4,
+                heard: at(100),
+            }],
         });
         for (cluster, replica, epoch, second) in records {
             elections.readmit(cluster, replica, *epoch, at(*second));

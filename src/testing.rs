@@ -1,8 +1,9 @@
 //! What tests are made of: the whole core without IO, an oracle that keeps every sample, and a runner for
-//! readable scenarios; and what fuzzers try.
+//! readable scenarios; a disk that fails on purpose; and what fuzzers try.
 //!
 //! The oracle shares no arithmetic with what it judges: it recounts from all samples at every question.
 
+pub mod faults;
 mod fleet;
 pub mod fuzz;
 mod kept;

@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod disk;
+pub mod log;
 pub mod state;
 
 use std::{

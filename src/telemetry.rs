@@ -27,6 +27,8 @@ pub struct Telemetry {
     pub sampling: SamplingMetrics,
     /// Counted when a Prometheus is asked.
     pub pull: PullMetrics,
+    /// Counted by the log of accepted requests.
+    pub log: LogMetrics,
     /// What the specs came to.
     pub specs: SpecMetrics,
     /// Counted when state is written and read.
@@ -129,6 +131,41 @@ pub struct PullMetrics {
     pub steps: IntCounterVec,
 }
 
+/// Metrics of the log of accepted requests.
+#[derive(Clone, Debug)]
+pub struct LogMetrics {
+    /// Records written.
+    pub records: IntCounter,
+    /// Bytes of records written.
+    pub bytes: IntCounter,
+    /// Syncs that succeeded.
+    pub syncs: IntCounter,
+    /// How long it takes to write and sync what is queued.
+    pub commit_duration: Latency,
+    /// What did not succeed, by operation.
+    pub failures: IntCounterVec,
+    /// Whether requests are accepted.
+    pub accepting: IntGauge,
+    /// Bytes of bodies that are not written.
+    pub queue: IntGauge,
+    /// Files.
+    pub segments: IntGauge,
+    /// Bytes that they take.
+    pub size: IntGauge,
+    /// Bytes of those that no checkpoint covers.
+    pub uncovered: IntGauge,
+    /// The sequence of the oldest record.
+    pub oldest: IntGauge,
+    /// The sequence of the record that comes next.
+    pub next: IntGauge,
+    /// Records read at start.
+    pub recovered: IntCounter,
+    /// Records that could not be read at start.
+    pub corrupt: IntCounter,
+    /// Records that were not there at start.
+    pub missing: IntCounter,
+}
+
 /// Metrics of the specs in force.
 #[derive(Clone, Debug)]
 pub struct SpecMetrics {
@@ -188,6 +225,7 @@ impl Telemetry {
             evaluation: EvaluationMetrics::new(&registry),
             sampling: SamplingMetrics::new(&registry),
             pull: PullMetrics::new(&registry),
+            log: LogMetrics::new(&registry),
             specs: SpecMetrics::new(&registry),
             state: StateMetrics::new(&registry),
             registry,
@@ -435,6 +473,73 @@ impl PullMetrics {
                 "slod_pull_steps_total",
                 "Steps for which a source was to be asked for an SLO, by outcome.",
                 &["outcome"],
+            ),
+        }
+    }
+}
+
+impl LogMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            records: counter(
+                registry,
+                "slod_storage_log_records_total",
+                "Accepted requests written to the log.",
+            ),
+            bytes: counter(registry, "slod_storage_log_bytes_total", "Bytes written to the log."),
+            syncs: counter(registry, "slod_storage_log_syncs_total", "Syncs of the log that succeeded."),
+            commit_duration: latency(
+                registry,
+                "slod_storage_log_commit_duration_seconds",
+                "Time to write what is queued to the log, and to sync it where it is synced at once.",
+            ),
+            failures: counter_vec(
+                registry,
+                "slod_storage_log_failures_total",
+                "Operations on the files of the log that failed.",
+                &["operation"],
+            ),
+            accepting: int_gauge(
+                registry,
+                "slod_storage_log_accepting",
+                "Whether the log can be written; 0 while write requests are answered 503 because of it.",
+            ),
+            queue: int_gauge(
+                registry,
+                "slod_storage_log_queue_bytes",
+                "Bytes of bodies that wait to be written to the log.",
+            ),
+            segments: int_gauge(registry, "slod_storage_log_segments", "Files of the log."),
+            size: int_gauge(registry, "slod_storage_log_size_bytes", "Bytes that the files of the log take."),
+            uncovered: int_gauge(
+                registry,
+                "slod_storage_log_uncovered_bytes",
+                "Bytes of files of the log that are kept because no checkpoint covers them.",
+            ),
+            oldest: int_gauge(
+                registry,
+                "slod_storage_log_oldest_sequence",
+                "Sequence of the oldest record in the log.",
+            ),
+            next: int_gauge(
+                registry,
+                "slod_storage_log_next_sequence",
+                "Sequence of the record that is appended next.",
+            ),
+            recovered: counter(
+                registry,
+                "slod_storage_log_recovered_records_total",
+                "Records of the log replayed at start.",
+            ),
+            corrupt: counter(
+                registry,
+                "slod_storage_log_corrupt_records_total",
+                "Records of the log that were damaged at start, and skipped.",
+            ),
+            missing: counter(
+                registry,
+                "slod_storage_log_missing_records_total",
+                "Records of the log that were not there at start.",
             ),
         }
     }

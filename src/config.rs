@@ -20,7 +20,9 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     engine,
     ingest::{self, ha},
-    spec, time, web,
+    spec,
+    storage::log::{self, Durability},
+    time, web,
 };
 
 pub use sources::Source;
@@ -36,6 +38,10 @@ pub struct Config {
     pub sloth_default_slo_period: Duration,
     /// Where state is kept.
     pub storage_path: PathBuf,
+    /// How accepted requests are kept.
+    pub log: log::Config,
+    /// How often state is written.
+    pub checkpoint_interval: Duration,
     /// The most groups of one SLO.
     pub groups_per_slo_max: usize,
     /// The HTTP side.
@@ -96,6 +102,20 @@ struct RawSloth {
 #[serde(deny_unknown_fields, default)]
 struct RawStorage {
     path: Option<PathBuf>,
+    durability: Option<RawDurability>,
+    sync_interval: Option<Length>,
+    checkpoint_interval: Option<Length>,
+    retention_time: Option<Length>,
+    retention_bytes: Option<u64>,
+    free_bytes_min: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawDurability {
+    Sync,
+    Interval,
+    None,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,6 +150,12 @@ struct RawLimits {
 #[derive(Clone, Copy, Debug)]
 struct Length(Duration);
 
+// What is replayed at a start is a minute at most: a second or so at a hundred thousand samples a second.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+// For tests of crashes; more often than evaluations it is not written.
+const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_millis(100);
+// An hour of log takes as long to replay as a minute sixty times.
+const CHECKPOINT_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 const STORAGE_PATH: &str = "data";
 // Routes, tenants, methods: hundreds are usual; a user id as a label should not take the memory.
 const GROUPS_PER_SLO_MAX: usize = 10_000;
@@ -225,6 +251,8 @@ impl Raw {
             },
             engine,
             specs: self.specs.iter().map(|spec| base.join(spec).display().to_string()).collect(),
+            log: self.storage.log()?,
+            checkpoint_interval: self.storage.checkpoint_interval()?,
             storage_path: self.storage.path.unwrap_or_else(|| STORAGE_PATH.into()),
             groups_per_slo_max: at_least_one(
                 "limits.groups_per_slo_max",
@@ -250,6 +278,39 @@ impl Raw {
             stale_after: positive("stale_after", self.stale_after, defaults.stale_after)?,
             sender_timeout: positive("sender_timeout", self.sender_timeout, defaults.sender_timeout)?,
         })
+    }
+}
+
+// === impl RawStorage ===
+
+impl RawStorage {
+    fn log(&self) -> anyhow::Result<log::Config> {
+        let defaults = log::Config::default();
+        let durability = self.durability.map(|durability| match durability {
+            RawDurability::Sync => Durability::Sync,
+            RawDurability::Interval => Durability::Interval,
+            RawDurability::None => Durability::None,
+        });
+        Ok(log::Config {
+            durability: durability.unwrap_or(defaults.durability),
+            sync_interval: positive("storage.sync_interval", self.sync_interval, defaults.sync_interval)?,
+            retention: self.retention_time.map_or(defaults.retention, |length| length.0),
+            size_max: self.retention_bytes.unwrap_or(defaults.size_max),
+            free_bytes_min: self.free_bytes_min.unwrap_or(defaults.free_bytes_min),
+            ..defaults
+        })
+    }
+
+    fn checkpoint_interval(&self) -> anyhow::Result<Duration> {
+        let interval = self.checkpoint_interval.map_or(CHECKPOINT_INTERVAL, |length| length.0);
+        ensure!(
+            (CHECKPOINT_INTERVAL_MIN..=CHECKPOINT_INTERVAL_MAX).contains(&interval),
+            "storage.checkpoint_interval is {}, it must be between {} and {}",
+            time::format_duration(interval),
+            time::format_duration(CHECKPOINT_INTERVAL_MIN),
+            time::format_duration(CHECKPOINT_INTERVAL_MAX),
+        );
+        Ok(interval)
     }
 }
 

@@ -5,6 +5,7 @@
 //! accepting and finishes its requests, then the last tick counts them, then the data directory is let go.
 
 mod clock;
+mod keeping;
 mod pulling;
 mod reload;
 mod throttle;
@@ -33,13 +34,18 @@ use crate::{
     report::Report,
     slo::Slo,
     source,
-    storage::DataDirectory,
+    storage::{
+        DataDirectory,
+        log::{self, Log, Ticket},
+        recovery::Recovered,
+    },
     telemetry::Telemetry,
     time::{Clock, Latest},
     web::{self, Page, Server, Writing},
 };
 
 pub use clock::SystemClock;
+use keeping::Keeper;
 use pulling::Pulling;
 use reload::Reloader;
 pub use reload::Source;
@@ -52,6 +58,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     pipeline: Pipeline,
     pulling: Option<Pulling>,
+    keeper: Keeper,
     interval: Duration,
     server: Server,
     data: DataDirectory,
@@ -61,8 +68,9 @@ pub struct Daemon {
 #[derive(Debug)]
 pub struct Shared {
     ingest: Arc<Ingest>,
+    kept: Arc<Log>,
     telemetry: Telemetry,
-    clock: SystemClock,
+    clock: Arc<SystemClock>,
     report: ArcSwapOption<Report>,
     /// When the last evaluation was done, in milliseconds of steady time.
     evaluated_ms: AtomicU64,
@@ -103,7 +111,7 @@ impl Daemon {
     ) -> anyhow::Result<Self> {
         let data = DataDirectory::open(&config.storage_path)?;
         let telemetry = Telemetry::new();
-        let clock = SystemClock::default();
+        let clock = Arc::new(SystemClock::default());
         telemetry.specs.note_load(slos.len(), spec_errors, clock.now().seconds());
         let reloader = source.map(|source| Reloader::new(source, &config));
         let interval = config.engine.interval;
@@ -113,9 +121,14 @@ impl Daemon {
             groups_per_slo_max: config.groups_per_slo_max,
             pull_delay: config.sources.first().map_or(Duration::ZERO, |source| source.delay),
         };
-        let pipeline = Pipeline::new(core, slos, &telemetry, clock.now());
+        let recovered = keeping::recover(data.path(), core, config.log, slos, &telemetry, &clock)?;
+        let Recovered { pipeline, log, store, .. } = recovered;
+        let kept = Arc::new(log);
+        let keeper =
+            Keeper::start(config.checkpoint_interval, Arc::clone(&kept), store, &telemetry, &clock)?;
         let shared = Arc::new(Shared {
             ingest: Arc::clone(pipeline.ingest()),
+            kept,
             telemetry,
             clock,
             report: ArcSwapOption::empty(),
@@ -132,7 +145,7 @@ impl Daemon {
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
             .await
             .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
-        Ok(Self { shared, pipeline, pulling: pulling.transpose()?, interval, server, data })
+        Ok(Self { shared, pipeline, pulling: pulling.transpose()?, keeper, interval, server, data })
     }
 
     /// The address it listens on.
@@ -156,7 +169,7 @@ impl Daemon {
         let address = self.local_address()?;
         tracing::info!(%address, data = %self.data.path().display(), "slod is up");
         let shared = Arc::clone(&self.shared);
-        let mut ticker = Ticker::start(self.pipeline, self.pulling, shared, self.interval)?;
+        let mut ticker = Ticker::start(self.pipeline, self.pulling, self.keeper, shared, self.interval)?;
         tokio::select! {
             () = self.server.run(stop) => (),
             // Without evaluations there is no point in going on: whoever runs us starts us anew.
@@ -210,25 +223,40 @@ impl Shared {
 }
 
 impl Shared {
-    fn count(&self, version: Version, body: &Bytes) -> Result<WriteStats, WriteError> {
-        let now = self.clock.now();
-        let result = self.ingest.write(version, body, now);
+    /// Counts a body, and has it written to the log if anything of it counted.
+    fn count(&self, version: Version, body: Bytes) -> (Result<WriteStats, WriteError>, Option<Ticket>) {
+        let arrived = self.clock.now();
+        let mut ticket = None;
+        let mut keep = |epoch| {
+            let entry = log::Entry { arrived, version, epoch, body: body.clone() };
+            ticket = Some(self.kept.append(entry));
+        };
+        let result = match self.kept.accepts() {
+            Ok(()) => self.ingest.write_noting(version, &body, arrived, &mut keep),
+            Err(refusal) => Err(WriteError::NotKept(refusal.to_string())),
+        };
         // A sender that sends garbage is there all the same; one that is turned away delivers nothing.
         if matches!(result, Ok(_) | Err(WriteError::Refused { .. })) {
-            self.last_request.note(now);
+            self.last_request.note(arrived);
         }
-        result
+        (result, ticket)
     }
 }
 
 impl web::Service for Shared {
     fn write(&self, version: Version, body: Bytes) -> Writing<'_> {
-        let counted = self.count(version, &body);
+        let (counted, ticket) = self.count(version, body);
         Box::pin(async move {
-            if let Err(error) = &counted {
+            let kept = match ticket {
+                Some(ticket) => ticket.durable().await.map_err(|error| WriteError::NotKept(error.to_string())),
+                None => Ok(()),
+            };
+            // What is not kept has to be sent again, whatever else is to be said of it.
+            let result = kept.and(counted);
+            if let Err(error) = &result {
                 self.log.note(error, self.clock.elapsed());
             }
-            counted
+            result
         })
     }
 

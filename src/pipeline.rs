@@ -6,19 +6,19 @@
 //! The invariant: the same calls with the same arguments give the same reports, whether the samples are of this
 //! moment or of last month.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
-    engine::{self, Engine},
+    engine::{self, Engine, Exported},
     ingest::{self, Ingest, WriteError, WriteStats},
-    matching::{Instances, Plan},
+    matching::{Directory, Instances, Known, Plan},
     prompb::Version,
     report::Report,
-    sampling::{Answered, Order, Puller, Sampler, Unanswered},
+    sampling::{Answered, Order, Puller, PullerState, Sampler, SamplerState, Unanswered},
     slo::Slo,
-    telemetry::Telemetry,
+    telemetry::{EvaluationMetrics, Telemetry},
     time::{Latest, Timestamp},
-    window::OpenSlots,
+    window::{OpenSlots, Scope},
 };
 
 /// How its parts behave.
@@ -44,6 +44,47 @@ pub struct Pipeline {
     engine: Engine,
     last_request: Arc<Latest>,
     resolution: Duration,
+    interval: Duration,
+}
+
+/// What a pipeline has come to, for another one to go on from after a restart.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The instances whose SLOs are in force again, by their places in the plan.
+    pub instances: Vec<Known>,
+    /// From when on SLOs count as they come, by their places in the plan.
+    pub begins: HashMap<usize, Timestamp>,
+    /// Their windows and alerts.
+    pub engine: engine::State,
+    /// The last samples of series.
+    pub memory: ingest::Memory,
+    /// The samples that expressions look back to, and how far their steps have come.
+    pub sampler: SamplerState,
+    /// How far steps have come that a source is asked for.
+    pub puller: PullerState,
+}
+
+// As long as the longest wait between requests of a sender that is alive. Evaluating each second of a long absence
+// would only make it longer.
+const REPLAYED_SILENCE_MAX: Duration = Duration::from_secs(300);
+
+/// A moment of a pipeline, at which nothing is being counted. To be [told](Pipeline::export) before the next tick.
+#[derive(Debug)]
+pub struct Mark {
+    /// What ingest remembers.
+    pub memory: ingest::Memory,
+    /// Which instances there are.
+    pub directory: Directory,
+    engine: engine::Mark,
+}
+
+/// A pipeline that goes on from a state.
+#[derive(Debug)]
+pub struct Restored {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// Instances that begin anew, because what was kept of them cannot be right.
+    pub lost: Vec<engine::Lost>,
 }
 
 // === impl Pipeline ===
@@ -51,19 +92,53 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline for these SLOs that has seen nothing before `now`.
     pub fn new(config: Config, slos: Vec<Slo>, telemetry: &Telemetry, now: Timestamp) -> Self {
-        let Config { engine, ingest, groups_per_slo_max, pull_delay } = config;
-        let resolution = engine.resolution();
+        let plan = Arc::new(Plan::new(slos, config.engine.resolution()));
+        let instances = Arc::new(Instances::new(plan, config.groups_per_slo_max));
+        Self::assemble(config, instances, telemetry, |config, instances, open, telemetry| {
+            Engine::new(config, instances, open, telemetry, now)
+        })
+    }
+
+    /// A pipeline for the SLOs of a plan that goes on from a state at `now`, the time of the clock at which that was
+    /// taken.
+    pub fn restored(
+        config: Config,
+        plan: Arc<Plan>,
+        telemetry: &Telemetry,
+        now: Timestamp,
+        state: State,
+    ) -> Restored {
+        let State { instances, begins, engine: windows, memory, sampler, puller } = state;
+        let (instances, _) = Instances::continued(plan, config.groups_per_slo_max, instances, &begins);
+        let mut lost = Vec::new();
+        let mut pipeline =
+            Self::assemble(config, Arc::new(instances), telemetry, |config, instances, open, telemetry| {
+                let restored = Engine::restored(config, instances, open, telemetry, now, windows);
+                lost = restored.lost;
+                restored.engine
+            });
+        pipeline.ingest.remember(memory);
+        pipeline.sampler.restore(sampler);
+        pipeline.puller.restore(puller);
+        Restored { pipeline, lost }
+    }
+
+    fn assemble(
+        config: Config,
+        instances: Arc<Instances>,
+        telemetry: &Telemetry,
+        engine: impl FnOnce(engine::Config, Arc<Instances>, Arc<OpenSlots>, EvaluationMetrics) -> Engine,
+    ) -> Self {
+        let (resolution, interval) = (config.engine.resolution(), config.engine.interval);
         let open = Arc::new(OpenSlots::new(resolution));
-        let instances = Arc::new(Instances::new(Arc::new(Plan::new(slos, resolution)), groups_per_slo_max));
-        let evaluation = telemetry.evaluation.clone();
-        let engine = Engine::new(engine, Arc::clone(&instances), Arc::clone(&open), evaluation, now);
-        let ingest = Ingest::new(ingest, Arc::clone(&instances), Arc::clone(&open), telemetry);
-        let recent = ingest.recent();
+        let (for_instances, for_open) = (|| Arc::clone(&instances), || Arc::clone(&open));
+        let engine = engine(config.engine, for_instances(), for_open(), telemetry.evaluation.clone());
+        let ingest = Ingest::new(config.ingest, for_instances(), for_open(), telemetry);
         let sampling = telemetry.sampling.clone();
-        let sampler = Sampler::new(Arc::clone(&instances), Arc::clone(&open), recent, sampling);
-        let puller = Puller::new(Arc::clone(&instances), open, pull_delay, telemetry.pull.clone());
+        let sampler = Sampler::new(for_instances(), for_open(), ingest.recent(), sampling);
+        let puller = Puller::new(for_instances(), for_open(), config.pull_delay, telemetry.pull.clone());
         let (ingest, last_request) = (Arc::new(ingest), Arc::default());
-        Self { ingest, instances, sampler, puller, engine, last_request, resolution }
+        Self { ingest, instances, sampler, puller, engine, last_request, resolution, interval }
     }
 
     /// Puts other SLOs in force.
@@ -108,6 +183,58 @@ impl Pipeline {
     /// Judges every SLO.
     pub fn judge(&mut self, now: Timestamp) -> Arc<Report> {
         self.engine.tick(now, &self.last_request)
+    }
+
+    /// Counts again what was written down of a request, evaluating on the way what was due before it came.
+    /// `ticked` is when it was last evaluated, and becomes that again.
+    ///
+    /// # Errors
+    /// What ingest said of it then.
+    pub fn replay(
+        &mut self,
+        version: Version,
+        body: &[u8],
+        epoch: u32,
+        arrived: Timestamp,
+        ticked: &mut Timestamp,
+    ) -> Result<WriteStats, WriteError> {
+        // Of a silence that was longer only the end is evaluated, as after any absence.
+        *ticked = (*ticked).max(arrived.floor(self.interval) - REPLAYED_SILENCE_MAX);
+        while *ticked + self.interval <= arrived {
+            *ticked = *ticked + self.interval;
+            self.tick(*ticked);
+        }
+        self.last_request.note(arrived);
+        self.ingest.replay(version, body, arrived, epoch)
+    }
+
+    /// Goes on at `now` after a time in which nothing could be heard.
+    pub fn resume(&mut self, now: Timestamp) {
+        self.engine.resume(now);
+    }
+
+    /// Has nothing counted for a moment, and marks it. `position` is asked for at that moment.
+    pub fn freeze<T>(&mut self, position: impl FnOnce() -> T) -> (T, Mark) {
+        let Self { ingest, instances, sampler, engine, .. } = self;
+        ingest.freeze(|memory| {
+            sampler.mark();
+            (position(), Mark { memory, directory: instances.directory(), engine: engine.mark() })
+        })
+    }
+
+    /// Tells how windows and alerts were at a mark.
+    pub fn export(&mut self, mark: &Mark, scope: Scope, visit: &mut dyn FnMut(Exported)) {
+        self.engine.export(&mark.engine, scope, visit);
+    }
+
+    /// The samples that expressions look back to, as of the last mark.
+    pub fn sampler_state(&self) -> SamplerState {
+        self.sampler.export()
+    }
+
+    /// How far steps have come that a source is asked for.
+    pub fn puller_state(&self) -> PullerState {
+        self.puller.export()
     }
 
     /// What a source is to be asked, at most `room` orders.

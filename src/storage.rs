@@ -3,9 +3,11 @@
 //! State is not written yet; what is here keeps two daemons from sharing a directory once it is, and
 //! finds out at start whether the directory can be written at all.
 
+pub mod checkpoint;
 pub mod codec;
 pub mod disk;
 pub mod log;
+pub mod recovery;
 pub mod state;
 
 use std::{

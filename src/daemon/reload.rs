@@ -125,6 +125,8 @@ fn sections(config: &Config) -> Vec<Section> {
         sloth_default_slo_period: _,
         sources,
         storage_path,
+        log,
+        checkpoint_interval,
         groups_per_slo_max,
         web,
         ingest,
@@ -133,7 +135,7 @@ fn sections(config: &Config) -> Vec<Section> {
     let section = |name, part: &dyn Debug| (name, format!("{part:?}"));
     vec![
         section("sources", sources),
-        section("storage", storage_path),
+        section("storage", &(storage_path, log, checkpoint_interval)),
         section("limits.groups_per_slo_max", groups_per_slo_max),
         section("web", web),
         section("ingest, ha or limits", ingest),

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Shared, pulling::Pulling};
+use super::{Shared, keeping::Keeper, pulling::Pulling};
 use crate::{pipeline::Pipeline, time::Clock};
 
 /// The running thread.
@@ -32,6 +32,7 @@ impl Ticker {
     pub(super) fn start(
         pipeline: Pipeline,
         pulling: Option<Pulling>,
+        keeper: Keeper,
         shared: Arc<Shared>,
         interval: Duration,
     ) -> io::Result<Self> {
@@ -39,7 +40,7 @@ impl Ticker {
         let (guard, alive) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name("slod-tick".to_owned()).spawn(move || {
             let _guard = guard;
-            run(pipeline, pulling, &shared, interval, &stopped);
+            run(pipeline, pulling, keeper, &shared, interval, &stopped);
         })?;
         Ok(Self { stop, alive, thread })
     }
@@ -60,6 +61,7 @@ impl Ticker {
 fn run(
     mut pipeline: Pipeline,
     mut pulling: Option<Pulling>,
+    mut keeper: Keeper,
     shared: &Shared,
     interval: Duration,
     stopped: &mpsc::Receiver<()>,
@@ -68,6 +70,7 @@ fn run(
     let mut swept = Duration::ZERO;
     loop {
         shared.tick(&mut pipeline, pulling.as_mut());
+        keeper.advance(&mut pipeline, &shared.clock);
         let now = shared.clock.now();
         if shared.clock.elapsed().saturating_sub(swept) >= SWEEP_INTERVAL {
             shared.ingest.sweep(now);
@@ -75,7 +78,8 @@ fn run(
         }
         let next = now.floor(interval) + interval;
         if stopped.recv_timeout(next.since(now)) != Err(mpsc::RecvTimeoutError::Timeout) {
-            return shared.tick(&mut pipeline, pulling.as_mut());
+            shared.tick(&mut pipeline, pulling.as_mut());
+            return keeper.finish(&mut pipeline, &shared.clock);
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Instance {
     pub layout: Arc<Layout>,
     /// Whether it goes on with what it counted before a restart.
     pub is_continued: bool,
+    /// Events up to here are not counted as they come: they are filled in from history.
+    pub begins_at: Timestamp,
     spread_above_ms: i64,
     slices_cut_steps: bool,
     presence: PresenceRef,
@@ -53,6 +55,19 @@ pub enum Role {
     RollUp,
     /// One group.
     Group,
+}
+
+/// All instances at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// The plan they are of.
+    pub plan: Arc<Plan>,
+    /// By SLO: from when on its events count as they come.
+    pub begins: Vec<Timestamp>,
+    /// In the order of their numbers.
+    pub instances: Vec<Arc<Instance>>,
+    /// Another one whenever an instance has come or gone.
+    pub version: u64,
 }
 
 /// An instance from before a restart whose SLO goes on.
@@ -108,12 +123,16 @@ struct Inner {
     known: HashMap<(usize, Role, Labels), Arc<Instance>>,
     /// By SLO.
     groups: Vec<Groups>,
+    /// By SLO: from when on its events count as they come.
+    begins: Vec<Timestamp>,
     /// What the tick has not heard of yet; without the presences.
     changes: Changes,
     presences: Presences,
     /// SLI numbers given out so far, and those among them that are free again.
     numbers: usize,
     free: Vec<SliId>,
+    /// How often an instance came or went.
+    version: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -135,36 +154,36 @@ impl Instances {
     /// The instances of ungrouped SLOs and the roll-ups of grouped ones; groups follow as their series
     /// appear.
     pub fn new(plan: Arc<Plan>, groups_per_slo_max: usize) -> Self {
-        let groups = vec![Groups::default(); plan.slos().len()];
-        let inner = Inner { plan, groups, ..Inner::default() };
-        let instances = Self { groups_per_slo_max, inner: Mutex::new(inner), closed: AtomicU64::new(0) };
-        instances.open_all();
-        instances
+        Self::continued(plan, groups_per_slo_max, Vec::new(), &HashMap::new()).0
     }
 
     /// As [`new`](Self::new), with instances from before a restart, which keep their numbers. One that cannot be
     /// here, because its number is taken or its SLO has no such part, is left out. Returns the numbers of those that
-    /// are here as well.
+    /// are here as well. `begins` tells from when on SLOs count that have been there before.
     pub fn continued(
         plan: Arc<Plan>,
         groups_per_slo_max: usize,
         mut known: Vec<Known>,
+        begins: &HashMap<usize, Timestamp>,
     ) -> (Self, HashSet<SliId>) {
         known.sort_by_key(|known| known.sli);
         let groups = vec![Groups::default(); plan.slos().len()];
-        let mut inner = Inner { plan, groups, ..Inner::default() };
+        let begin = |place| begins.get(&place).copied().unwrap_or(plan.begins_at());
+        let begins = (0..plan.slos().len()).map(begin).collect();
+        let mut inner = Inner { plan, groups, begins, ..Inner::default() };
         let numbers = known.into_iter().filter_map(|known| inner.open_known(known)).collect();
         let instances = Self { groups_per_slo_max, inner: Mutex::new(inner), closed: AtomicU64::new(0) };
         instances.open_all();
         (instances, numbers)
     }
 
-    /// All instances, in the order of their numbers, and the plan they are of.
-    pub fn all(&self) -> (Arc<Plan>, Vec<Arc<Instance>>) {
+    /// All there are, in the order of their numbers.
+    pub fn directory(&self) -> Directory {
         let inner = self.inner.lock();
-        let mut all: Vec<Arc<Instance>> = inner.known.values().cloned().collect();
-        all.sort_unstable_by_key(|instance| instance.sli);
-        (Arc::clone(&inner.plan), all)
+        let mut instances: Vec<Arc<Instance>> = inner.known.values().cloned().collect();
+        instances.sort_unstable_by_key(|instance| instance.sli);
+        let (plan, begins) = (Arc::clone(&inner.plan), inner.begins.clone());
+        Directory { plan, begins, instances, version: inner.version }
     }
 
     /// The SLOs these are instances of.
@@ -245,6 +264,7 @@ impl Instances {
         // Pairs with the release of the series' references: their last adds are seen from here on.
         fence(Ordering::Acquire);
         inner.groups[instance.slo_index].open -= 1;
+        inner.version += 1;
         self.closed.fetch_add(1, Ordering::Relaxed);
         inner.known.remove(&key).is_some()
     }
@@ -297,13 +317,14 @@ impl Instances {
             return None;
         };
         let presence = inner.presences.begin(sli);
-        let instance = Instance::new(&inner.plan, slo_index, role, group, sli, presence, false);
-        let instance = Arc::new(instance);
+        let instance = Instance::new(&inner.plan, slo_index, role, group, sli, presence);
+        let instance = Arc::new(Instance { begins_at: inner.begins[slo_index], ..instance });
         if role == Role::Group {
             inner.groups[slo_index].open += 1;
         }
         inner.changes.opened.push(Arc::clone(&instance));
         inner.known.insert(key, Arc::clone(&instance));
+        inner.version += 1;
         Some(instance)
     }
 
@@ -324,15 +345,18 @@ impl Inner {
         let plan = Arc::new(plan.after(&self.plan));
         let places = plan.successors(&self.plan);
         let mut groups = vec![Groups::default(); plan.slos().len()];
+        let mut begins = vec![plan.begins_at(); plan.slos().len()];
         for (before, place) in places.iter().enumerate() {
             if let Some(place) = place {
                 groups[*place] = self.groups[before].clone();
+                begins[*place] = self.begins[before];
             }
         }
         let has_new = places.iter().flatten().count() < plan.slos().len();
         let mut succession =
             Succession { generation: plan.generation(), instances: HashMap::new(), places, has_new };
-        (self.plan, self.groups) = (plan, groups);
+        (self.plan, self.groups, self.begins) = (plan, groups, begins);
+        self.version += 1;
         std::mem::take(&mut self.known).into_values().for_each(|instance| {
             self.succeed_instance(&instance, &mut succession);
         });
@@ -345,8 +369,9 @@ impl Inner {
             return self.changes.removed.push(sli);
         };
         let (group, presence) = (before.group.clone(), before.presence.clone());
-        let instance =
-            Arc::new(Instance::new(&self.plan, place, role, group, sli, presence, before.is_continued));
+        let instance = Instance::new(&self.plan, place, role, group, sli, presence);
+        let Instance { is_continued, begins_at, .. } = *before;
+        let instance = Arc::new(Instance { is_continued, begins_at, ..instance });
         self.known.insert((place, role, instance.group.clone()), Arc::clone(&instance));
         self.changes.replaced.push(Arc::clone(&instance));
         succession.instances.insert(sli, instance);
@@ -368,8 +393,9 @@ impl Inner {
             self.numbers += 1;
         }
         let presence = self.presences.begin(sli);
-        let instance = Instance::new(&self.plan, slo_index, role, key.2.clone(), sli, presence, true);
-        let instance = Arc::new(instance);
+        let instance = Instance::new(&self.plan, slo_index, role, key.2.clone(), sli, presence);
+        let begins_at = self.begins[slo_index];
+        let instance = Arc::new(Instance { is_continued: true, begins_at, ..instance });
         self.groups[slo_index].open += usize::from(role == Role::Group);
         self.changes.opened.push(Arc::clone(&instance));
         self.known.insert(key, instance);
@@ -396,7 +422,6 @@ impl Instance {
         group: Labels,
         sli: SliId,
         presence: PresenceRef,
-        is_continued: bool,
     ) -> Self {
         let (slo, layout) = (Arc::clone(plan.slo(slo_index)), Arc::clone(plan.layout(slo_index)));
         let shortest = layout.windows.first().map_or(millis(SHORTEST_WINDOW), |window| window.length_ms);
@@ -407,7 +432,8 @@ impl Instance {
             sli,
             spread_above_ms: shortest / SPREAD_ABOVE_PART,
             slices_cut_steps: layout.slices_cut_steps(),
-            is_continued,
+            is_continued: false,
+            begins_at: Timestamp(i64::MIN),
             layout,
             presence,
             slo,
@@ -445,13 +471,26 @@ impl Instance {
 
     /// Adds the events of `(from, at]`: at their time, or over the interval if that is a gap.
     pub fn add(&self, batch: &mut Batch<'_>, from: Timestamp, at: Timestamp, events: Counts) {
-        if self.is_gap(from, at) {
+        if at <= self.begins_at {
+            // History has it.
+        } else if self.is_gap(from, at) {
+            let (from, events) = self.after_beginning(from, at, events);
             batch.add_spread(self.sli, from.0, at.0, events);
         } else if self.slices_cut_steps {
             batch.add_late(self.sli, at.0, events);
         } else {
             batch.add(self.sli, at.0, events);
         }
+    }
+
+    /// Of events spread over `(from, at]` those that history does not have.
+    fn after_beginning(&self, from: Timestamp, at: Timestamp, events: Counts) -> (Timestamp, Counts) {
+        if from >= self.begins_at {
+            return (from, events);
+        }
+        let part = (at.0 - self.begins_at.0) as f64 / (at.0 - from.0) as f64;
+        let share = |count: f64| if count.fract() == 0.0 { (count * part).round() } else { count * part };
+        (self.begins_at, Counts { bad: share(events.bad), total: share(events.total) })
     }
 
     /// Whether an increment over this interval stands for a gap, and is to be spread over it.

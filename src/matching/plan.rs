@@ -10,12 +10,12 @@ use crate::{
         Budgeting, Counted, Grouping, HistogramMeasure, Indicator, Interval, Measure, Pulled, Sampled, Slo,
         SloId, Term, Threshold, TimeWindow,
     },
-    time::millis,
+    time::{Timestamp, millis},
     window::{Counts, Layout, Slices},
 };
 
 /// The SLOs in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plan {
     slos: Vec<Planned>,
     terms: Vec<PlannedTerm>,
@@ -23,6 +23,7 @@ pub struct Plan {
     /// Each of another shape.
     layouts: Vec<Arc<Layout>>,
     generation: u64,
+    begins_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -81,6 +82,19 @@ const SEPARATOR: u8 = 0xff;
 
 // === impl Plan ===
 
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            slos: Vec::new(),
+            terms: Vec::new(),
+            index: TermIndex::default(),
+            layouts: Vec::new(),
+            generation: 0,
+            begins_at: Timestamp(i64::MIN),
+        }
+    }
+}
+
 impl Plan {
     /// A plan for these SLOs, evaluated at multiples of `resolution`.
     pub fn new(slos: Vec<Slo>, resolution: Duration) -> Self {
@@ -96,6 +110,18 @@ impl Plan {
         }
         plan.index = TermIndex::new(plan.terms.iter().map(|planned| &planned.term.selector));
         plan
+    }
+
+    /// The same, whose SLOs count as they come what happens after `at` only, unless they have done so before: what
+    /// happened up to then is filled in from history.
+    #[must_use]
+    pub fn beginning_at(self, at: Timestamp) -> Self {
+        Self { begins_at: at, ..self }
+    }
+
+    /// From when on SLOs that were not in force before count as they come.
+    pub fn begins_at(&self) -> Timestamp {
+        self.begins_at
     }
 
     /// How many plans were in force before it.

@@ -10,6 +10,7 @@ mod allocations;
 mod check;
 mod clock;
 mod corpus;
+mod crash;
 mod daemon;
 mod e2e;
 mod expressions;

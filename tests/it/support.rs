@@ -2,9 +2,9 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -46,21 +46,48 @@ impl Slod {
         let config = format!("specs: [specs.yaml]\n{config}");
         fs::write(directory.path().join("slod.yaml"), config).unwrap();
         let address = free_address();
+        let process = Self::spawn(directory.path(), address);
+        let mut slod = Self { address, directory, process };
+        slod.wait_until_ready();
+        slod
+    }
+
+    /// Starts it anew on the files and at the address that it had, without waiting for anything. What it logs goes on
+    /// in the same file.
+    pub fn start_again(&mut self) {
+        self.process = Self::spawn(self.directory.path(), self.address);
+    }
+
+    /// Waits until it is ready; fails if it dies.
+    pub fn wait_until_ready(&mut self) {
+        wait_until("slod is ready", || {
+            self.process.assert_alive();
+            answers(self.address, "/-/ready")
+        });
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.signal("KILL");
+        self.process.wait();
+    }
+
+    /// Ends it as an operator does, and waits until it is gone.
+    pub fn stop(&mut self) {
+        self.process.signal("TERM");
+        assert!(self.process.wait().success(), "{}", self.log());
+    }
+
+    fn spawn(directory: &Path, address: SocketAddr) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_slod"));
         command
             .arg("serve")
             .args(["--web.listen-address", &address.to_string()])
             .arg("--config.file")
-            .arg(directory.path().join("slod.yaml"))
+            .arg(directory.join("slod.yaml"))
             .arg("--storage.path")
-            .arg(directory.path().join("data"));
-        let process = Process::start(&mut command, directory.path().join("log"));
-        let mut slod = Self { address, directory, process };
-        wait_until("slod is ready", || {
-            slod.process.assert_alive();
-            answers(slod.address, "/-/ready")
-        });
-        slod
+            .arg(directory.join("data"));
+        Process::start(&mut command, directory.join("log"))
     }
 
     /// What it logged so far.
@@ -81,7 +108,7 @@ impl Slod {
 impl Process {
     /// Starts a command with its output in a file.
     pub fn start(command: &mut Command, log: PathBuf) -> Self {
-        let file = fs::File::create(&log).unwrap();
+        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let child = command.spawn().unwrap_or_else(|error| {
             let program = command.get_program().display();
@@ -147,6 +174,19 @@ pub fn http(address: SocketAddr, request_line: &str, headers: &[&str], body: &[u
 /// Sends a write request whose headers, its length among them, are given.
 pub fn post_write(address: SocketAddr, headers: &[&str], body: &[u8]) -> Answer {
     exchange(address, "POST /api/v1/write HTTP/1.1", headers, body)
+}
+
+/// As [`post_write`], to somebody who may be gone or go; the answer as it came.
+pub fn try_post_write(address: SocketAddr, headers: &[&str], body: &[u8]) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let headers = headers.join("\r\n");
+    let head = format!("POST /api/v1/write HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// The headers of a remote-write 1.0 request.

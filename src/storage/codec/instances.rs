@@ -24,6 +24,8 @@ pub struct SloState {
     pub id: SloId,
     /// What it asks; see [`Slo::identity`](crate::slo::Slo::identity).
     pub identity: String,
+    /// From when on its events count as they come, if not from ever.
+    pub begins_at: Option<Timestamp>,
 }
 
 /// One of its instances.
@@ -40,7 +42,8 @@ pub struct InstanceState {
 /// The bytes of an SLO.
 pub fn encode_slo(slo: &SloState) -> Vec<u8> {
     let SloId { service, name } = slo.id.clone();
-    generated::Slo { service, name, identity: slo.identity.clone() }.encode_to_vec()
+    let begins_ms = slo.begins_at.map(|at| at.0);
+    generated::Slo { service, name, identity: slo.identity.clone(), begins_ms }.encode_to_vec()
 }
 
 /// The SLO of these bytes.
@@ -48,8 +51,8 @@ pub fn encode_slo(slo: &SloState) -> Vec<u8> {
 /// # Errors
 /// When they are none.
 pub fn decode_slo(bytes: &[u8]) -> Result<SloState, DecodeError> {
-    let generated::Slo { service, name, identity } = generated::Slo::decode(bytes)?;
-    Ok(SloState { id: SloId { service, name }, identity })
+    let generated::Slo { service, name, identity, begins_ms } = generated::Slo::decode(bytes)?;
+    Ok(SloState { id: SloId { service, name }, identity, begins_at: begins_ms.map(Timestamp) })
 }
 
 /// The bytes of an instance.
@@ -169,8 +172,10 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let id = SloId { service: "api".to_owned(), name: "latency".to_owned() };
-        let slo = SloState { id, identity: "counted/1 …".to_owned() };
-        assert_eq!(decode_slo(&encode_slo(&slo)).unwrap(), slo);
+        for begins_at in [None, Some(Timestamp(0)), Some(Timestamp(-7))] {
+            let slo = SloState { id: id.clone(), identity: "counted/1 …".to_owned(), begins_at };
+            assert_eq!(decode_slo(&encode_slo(&slo)).unwrap(), slo);
+        }
         for role in [Role::Whole, Role::RollUp, Role::Group] {
             let group = group(&[("route", "/pay"), ("zone", "é")]);
             let state = InstanceState { slo: 7, role, group };

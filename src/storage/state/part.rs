@@ -5,9 +5,11 @@
 pub enum Part {
     /// Few things about the whole.
     Meta,
-    /// SLO instances: which SLI number is whose, alert states, and what they have counted.
+    /// The SLOs that are in force.
+    Slos,
+    /// Their instances: which SLI number is whose.
     Instances,
-    /// Sums and newest slots of SLIs.
+    /// Sums, newest slots and alert states of SLIs.
     Heads,
     /// Slots of SLIs.
     Rings,
@@ -38,8 +40,9 @@ pub struct Change {
 
 impl Part {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Meta,
+        Self::Slos,
         Self::Instances,
         Self::Heads,
         Self::Rings,
@@ -54,6 +57,7 @@ impl Part {
     pub fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
+            Self::Slos => "slos",
             Self::Instances => "instances",
             Self::Heads => "heads",
             Self::Rings => "rings",

@@ -1,0 +1,312 @@
+//! From what was written to a pipeline that goes on from it.
+//!
+//! What cannot be read costs itself and what stands on it, and is told; all else goes on. SLOs that are not in force any
+//! more, or ask something else, are left behind.
+//!
+//! Invariant: an SLI has all of its history or none of it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    checkpoint::{CLOCK, ONLY, SLICES},
+    codec::{self, DecodeError, instances},
+    disk::Disk,
+    log::{self, Log, Sequence},
+    state::{self, Found, Opened, Part, ReadError, StateStore},
+};
+use crate::{
+    engine::{self, HeadState, SliState},
+    ingest::Memory,
+    matching::{Known, Plan},
+    pipeline::{self, Pipeline, Restored},
+    slo::{Slo, SloId},
+    telemetry::Telemetry,
+    time::Timestamp,
+    window::{RingPlace, RingState, SliId},
+};
+
+/// A pipeline that goes on from what is on a disk, and where it is written from now on.
+#[derive(Debug)]
+pub struct Recovered {
+    /// As it was when the last request of the log had counted.
+    pub pipeline: Pipeline,
+    /// The log, to be appended to.
+    pub log: Log,
+    /// The state, to be committed to.
+    pub store: StateStore,
+    /// What was found.
+    pub findings: Findings,
+}
+
+/// What was found on a disk.
+#[derive(Debug)]
+pub struct Findings {
+    /// In place of the state.
+    pub state: Found,
+    /// In the log.
+    pub log: log::Report,
+    /// What is damaged, and what that costs.
+    pub damaged: Vec<String>,
+    /// SLOs that were kept and are not in force as they were: their history ends.
+    pub left_behind: usize,
+    /// Samples that counted again.
+    pub samples: u64,
+}
+
+/// Why there is no recovering.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// There is no state to read or write.
+    #[error(transparent)]
+    State(#[from] state::OpenError),
+    /// A table of the state cannot be read.
+    #[error(transparent)]
+    Table(#[from] ReadError),
+    /// There is no log to read or write.
+    #[error(transparent)]
+    Log(#[from] log::OpenError),
+}
+
+/// Reads the state, and counts again what the log holds from its position on, for these SLOs. `now` is the time of the
+/// clock, at which evaluation will go on.
+///
+/// # Errors
+/// When there is nothing that can be read or written, or a later version of slod wrote it.
+pub fn recover(
+    disk: &Arc<dyn Disk>,
+    config: pipeline::Config,
+    log: log::Config,
+    slos: Vec<Slo>,
+    telemetry: &Telemetry,
+    now: Timestamp,
+) -> Result<Recovered, RecoverError> {
+    let Opened { store, found } = StateStore::open(disk, &telemetry.state)?;
+    let plan = Arc::new(Plan::new(slos, config.engine.resolution()));
+    let checkpoint = store.checkpoint();
+    let loaded = if checkpoint.is_some() { load(&store, &plan)? } else { Loaded::default() };
+    let position = Sequence(checkpoint.map_or(0, |checkpoint| checkpoint.position));
+    let (log, mut records) = Log::open(Arc::clone(disk), log, position, telemetry.log.clone())?;
+    let first = records.next();
+    let first_arrived = first.as_ref().map(|record| record.entry.arrived);
+    let at = checkpoint.map(|checkpoint| checkpoint.at).or(first_arrived).unwrap_or(now);
+    let Restored { mut pipeline, lost } = Pipeline::restored(config, plan, telemetry, at, loaded.state);
+    let samples = replay(&mut pipeline, first.into_iter().chain(&mut records), at);
+    records.report().count(&telemetry.log);
+    pipeline.resume(now);
+    let mut damaged = loaded.damaged;
+    damaged.extend(lost.iter().map(ToString::to_string));
+    let findings = Findings {
+        state: found,
+        log: records.report().clone(),
+        damaged,
+        left_behind: loaded.left_behind,
+        samples,
+    };
+    Ok(Recovered { pipeline, log, store, findings })
+}
+
+/// Returns how many samples counted.
+fn replay(pipeline: &mut Pipeline, records: impl Iterator<Item = log::Record>, at: Timestamp) -> u64 {
+    let (mut ticked, mut samples) = (at, 0);
+    for log::Record { entry, .. } in records {
+        let log::Entry { arrived, version, epoch, body } = entry;
+        // What is refused was so when it came first.
+        let written = match pipeline.replay(version, &body, epoch, arrived, &mut ticked) {
+            Ok(written) => written,
+            Err(error) => error.written(),
+        };
+        samples += (written.samples + written.histograms) as u64;
+    }
+    samples
+}
+
+/// What was read of the state.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// For a pipeline of the plan.
+    pub state: pipeline::State,
+    /// Values that were damaged, and what they cost.
+    pub damaged: Vec<String>,
+    /// SLOs that were kept and are not in force as they were: their history ends.
+    pub left_behind: usize,
+}
+
+/// Reads the state of the SLOs that a plan goes on with.
+///
+/// # Errors
+/// When a table cannot be read.
+pub fn load(store: &StateStore, plan: &Plan) -> Result<Loaded, ReadError> {
+    let mut loading = Loading { store, loaded: Loaded::default(), lost: HashSet::new() };
+    let places = loading.places(plan)?;
+    let mut known = loading.instances(&places)?;
+    let mut slis = loading.slis(&known)?;
+    loading.memory(&places)?;
+    loading.sampling()?;
+    let Loading { mut loaded, lost, .. } = loading;
+    known.retain(|known| !lost.contains(&known.sli));
+    slis.retain(|sli, _| !lost.contains(sli));
+    loaded.state.instances = known;
+    loaded.state.engine.slis = slis;
+    Ok(loaded)
+}
+
+struct Loading<'a> {
+    store: &'a StateStore,
+    loaded: Loaded,
+    /// SLIs of which something is damaged.
+    lost: HashSet<SliId>,
+}
+
+/// By the keys of SLOs: their places in the plan.
+type Places = HashMap<u32, usize>;
+
+// === impl Loading ===
+
+impl Loading<'_> {
+    fn places(&mut self, plan: &Plan) -> Result<Places, ReadError> {
+        let in_force: HashMap<&SloId, usize> =
+            plan.slos().enumerate().map(|(place, slo)| (&slo.id, place)).collect();
+        let mut places = HashMap::new();
+        let (mut left_behind, mut begins) = (0, HashMap::new());
+        self.each(Part::Slos, "an SLO, whose history ends", |_, key, value| {
+            let slo = instances::decode_slo(value)?;
+            let same = in_force.get(&slo.id).filter(|place| plan.slo(**place).identity() == slo.identity);
+            match same {
+                Some(place) => {
+                    places.insert(number(key)?, *place);
+                    // Also where it is none: an SLO that was there before counts on.
+                    begins.insert(*place, slo.begins_at.unwrap_or(Timestamp(i64::MIN)));
+                }
+                None => left_behind += 1,
+            }
+            Ok(())
+        })?;
+        self.loaded.state.begins = begins;
+        self.loaded.left_behind = left_behind;
+        Ok(places)
+    }
+
+    fn instances(&mut self, places: &Places) -> Result<Vec<Known>, ReadError> {
+        let mut known = Vec::new();
+        self.each(Part::Instances, "an instance, which begins anew", |_, key, value| {
+            let instance = instances::decode_instance(value)?;
+            if let Some(slo_index) = places.get(&instance.slo) {
+                let (role, group) = (instance.role, instance.group);
+                known.push(Known { sli: SliId(number(key)?), slo_index: *slo_index, role, group });
+            }
+            Ok(())
+        })?;
+        Ok(known)
+    }
+
+    fn slis(&mut self, known: &[Known]) -> Result<BTreeMap<SliId, SliState>, ReadError> {
+        let known: HashSet<SliId> = known.iter().map(|known| known.sli).collect();
+        let mut slis: BTreeMap<SliId, SliState> = BTreeMap::new();
+        self.each(Part::Heads, "the history of an SLI, which begins anew", |lost, key, value| {
+            let sli = SliId(number(key)?);
+            if known.contains(&sli) {
+                let head: HeadState =
+                    codec::engine::decode_head(value).inspect_err(|_| _ = lost.insert(sli))?;
+                slis.insert(sli, SliState { head, rings: BTreeMap::new() });
+            }
+            Ok(())
+        })?;
+        self.each(Part::Rings, "the history of an SLI, which begins anew", |lost, key, value| {
+            let (sli, place) = ring_place(key)?;
+            if let Some(state) = slis.get_mut(&sli) {
+                let ring: RingState =
+                    codec::engine::decode_ring(value).inspect_err(|_| _ = lost.insert(sli))?;
+                state.rings.insert(place, ring);
+            }
+            Ok(())
+        })?;
+        self.windows()?;
+        Ok(slis)
+    }
+
+    /// What windows have in common.
+    fn windows(&mut self) -> Result<(), ReadError> {
+        let mut state = engine::State::default();
+        self.each(Part::Meta, "the time of the last evaluation", |_, key, value| {
+            if key == CLOCK {
+                state.clock = codec::engine::decode_clock(value)?;
+            }
+            Ok(())
+        })?;
+        self.each(Part::Pending, "events that were not in windows yet", |_, _, value| {
+            state.pending.extend(codec::engine::decode_pending(value)?);
+            Ok(())
+        })?;
+        self.loaded.state.engine = state;
+        Ok(())
+    }
+
+    fn memory(&mut self, places: &Places) -> Result<(), ReadError> {
+        let mut memory = Memory::default();
+        self.each(Part::Series, "the last samples of up to 1,024 series, which begin anew", |_, _, value| {
+            memory.series.extend(codec::counter::decode_series(value)?);
+            Ok(())
+        })?;
+        self.each(Part::Targets, "the scrapes of up to 1,024 targets", |_, _, value| {
+            let targets = instances::decode_targets(value)?.into_iter();
+            memory.targets.extend(targets.filter_map(|mut target| {
+                target.slo = *places.get(&u32::try_from(target.slo).ok()?)?;
+                Some(target)
+            }));
+            Ok(())
+        })?;
+        self.each(Part::Elections, "who is elected among replicas", |_, key, value| {
+            if key == ONLY {
+                memory.elections = instances::decode_elections(value)?;
+            }
+            Ok(())
+        })?;
+        self.loaded.state.memory = memory;
+        Ok(())
+    }
+
+    fn sampling(&mut self) -> Result<(), ReadError> {
+        Ok(())
+    }
+
+    /// Reads a part. What is damaged is left out, and told as `what`.
+    fn each(
+        &mut self,
+        part: Part,
+        what: &str,
+        mut read: impl FnMut(&mut HashSet<SliId>, &[u8], &[u8]) -> Result<(), DecodeError>,
+    ) -> Result<(), ReadError> {
+        let Self { store, loaded, lost } = self;
+        store.read(part, |key, value| {
+            let result = match value {
+                Ok(value) => read(lost, key, value).map_err(|error| error.to_string()),
+                Err(damage) => Err(damage.to_string()),
+            };
+            if let Err(reason) = result {
+                // The first bytes of what belongs to an SLI are its number.
+                if matches!(part, Part::Instances | Part::Heads | Part::Rings)
+                    && let Some(sli) = key.first_chunk()
+                {
+                    lost.insert(SliId(u32::from_be_bytes(*sli)));
+                }
+                loaded.damaged.push(format!("cannot read {what}: {reason}"));
+            }
+        })
+    }
+}
+
+fn number(key: &[u8]) -> Result<u32, DecodeError> {
+    let bytes = key.try_into().map_err(|_| DecodeError(format!("key {key:?} is no number")))?;
+    Ok(u32::from_be_bytes(bytes))
+}
+
+fn ring_place(key: &[u8]) -> Result<(SliId, RingPlace), DecodeError> {
+    let [a, b, c, d, place] = *key else {
+        return Err(DecodeError(format!("key {key:?} is of no ring")));
+    };
+    let place = if place == SLICES { RingPlace::Slices } else { RingPlace::Tier(place) };
+    Ok((SliId(u32::from_be_bytes([a, b, c, d])), place))
+}

@@ -197,3 +197,6 @@ fn duration(duration: Duration) -> String {
         nanos => format!("{}.{nanos:09}s", duration.as_secs()),
     }
 }
+
+#[cfg(test)]
+mod tests;

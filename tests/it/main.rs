@@ -15,6 +15,7 @@ mod daemon;
 mod e2e;
 mod expressions;
 mod fuzz;
+mod identity;
 mod ingest;
 mod live;
 mod objectives;

@@ -14,7 +14,7 @@ use crate::{
     matching::{Directory, Instances, Known, Plan},
     prompb::Version,
     report::Report,
-    sampling::{Answered, Order, Puller, PullerState, Sampler, SamplerState, Unanswered},
+    sampling::{Answered, Order, Puller, Sampler, Unanswered},
     slo::Slo,
     telemetry::{EvaluationMetrics, Telemetry},
     time::{Latest, Timestamp},
@@ -58,10 +58,6 @@ pub struct State {
     pub engine: engine::State,
     /// The last samples of series.
     pub memory: ingest::Memory,
-    /// The samples that expressions look back to, and how far their steps have come.
-    pub sampler: SamplerState,
-    /// How far steps have come that a source is asked for.
-    pub puller: PullerState,
 }
 
 // As long as the longest wait between requests of a sender that is alive. Evaluating each second of a long absence
@@ -108,7 +104,7 @@ impl Pipeline {
         now: Timestamp,
         state: State,
     ) -> Restored {
-        let State { instances, begins, engine: windows, memory, sampler, puller } = state;
+        let State { instances, begins, engine: windows, memory } = state;
         let (instances, _) = Instances::continued(plan, config.groups_per_slo_max, instances, &begins);
         let mut lost = Vec::new();
         let mut pipeline =
@@ -118,8 +114,6 @@ impl Pipeline {
                 restored.engine
             });
         pipeline.ingest.remember(memory);
-        pipeline.sampler.restore(sampler);
-        pipeline.puller.restore(puller);
         Restored { pipeline, lost }
     }
 
@@ -215,9 +209,8 @@ impl Pipeline {
 
     /// Has nothing counted for a moment, and marks it. `position` is asked for at that moment.
     pub fn freeze<T>(&mut self, position: impl FnOnce() -> T) -> (T, Mark) {
-        let Self { ingest, instances, sampler, engine, .. } = self;
+        let Self { ingest, instances, engine, .. } = self;
         ingest.freeze(|memory| {
-            sampler.mark();
             (position(), Mark { memory, directory: instances.directory(), engine: engine.mark() })
         })
     }
@@ -225,16 +218,6 @@ impl Pipeline {
     /// Tells how windows and alerts were at a mark.
     pub fn export(&mut self, mark: &Mark, scope: Scope, visit: &mut dyn FnMut(Exported)) {
         self.engine.export(&mark.engine, scope, visit);
-    }
-
-    /// The samples that expressions look back to, as of the last mark.
-    pub fn sampler_state(&self) -> SamplerState {
-        self.sampler.export()
-    }
-
-    /// How far steps have come that a source is asked for.
-    pub fn puller_state(&self) -> PullerState {
-        self.puller.export()
     }
 
     /// What a source is to be asked, at most `room` orders.

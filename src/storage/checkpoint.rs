@@ -6,8 +6,6 @@
 //!
 //! Invariant: what was written for a position, and the log from there on, is everything that counted.
 
-use std::{collections::HashMap, sync::Arc};
-
 use super::{
     codec::{
         self,
@@ -18,8 +16,8 @@ use super::{
 };
 use crate::{
     engine::Exported,
-    ingest::{SeriesMemory, TargetMemory},
-    matching::{Directory, Plan},
+    ingest::Memory,
+    matching::Directory,
     pipeline::{Mark, Pipeline},
     time::Timestamp,
     window::{RingPlace, Scope, SliId},
@@ -74,12 +72,12 @@ impl Checkpoints {
         at: Timestamp,
         position: impl FnOnce() -> Sequence,
     ) -> Checkpoint {
-        let (position, mut mark) = pipeline.freeze(position);
+        let (position, mark) = pipeline.freeze(position);
         let before = self.written.take();
         let scope = if before.is_some() { Scope::Changed } else { Scope::Everything };
         let mut checkpoint = Checkpoint { position, at, clear: Vec::new(), changes: Vec::new() };
-        let slos = checkpoint.put_directory(&mark.directory, before);
-        checkpoint.put_memory(&mut mark, &slos);
+        checkpoint.put_directory(&mark.directory, before);
+        checkpoint.put_memory(&mark.memory);
         checkpoint.put_windows(pipeline, &mark, scope);
         checkpoint.put_sampling(pipeline);
         let Directory { plan, version, .. } = &mark.directory;
@@ -96,8 +94,8 @@ impl Checkpoints {
 // === impl Checkpoint ===
 
 impl Checkpoint {
-    /// Returns whose keys are the places of SLOs in the plan.
-    fn put_directory(&mut self, directory: &Directory, before: Option<Written>) -> Arc<Plan> {
+    /// The keys of SLOs are their places in the plan.
+    fn put_directory(&mut self, directory: &Directory, before: Option<Written>) {
         let Directory { plan, begins, instances, version } = directory;
         if before.is_none_or(|before| before.generation != plan.generation()) {
             self.clear.push(Part::Slos);
@@ -115,19 +113,18 @@ impl Checkpoint {
                 self.put(Part::Instances, key(instance.sli.0), value);
             }
         }
-        Arc::clone(plan)
     }
 
-    fn put_memory(&mut self, mark: &mut Mark, _slos: &Plan) {
+    fn put_memory(&mut self, memory: &Memory) {
         self.clear.extend([Part::Series, Part::Targets, Part::Elections]);
-        for (number, series) in mark.memory.series.chunks(SERIES_PER_VALUE).enumerate() {
+        for (number, series) in memory.series.chunks(SERIES_PER_VALUE).enumerate() {
             self.put(Part::Series, key(number as u32), codec::counter::encode_series(series));
         }
-        for (number, targets) in mark.memory.targets.chunks(TARGETS_PER_VALUE).enumerate() {
+        for (number, targets) in memory.targets.chunks(TARGETS_PER_VALUE).enumerate() {
             let keyed = targets.iter().map(|target| (target.slo as u32, target));
             self.put(Part::Targets, key(number as u32), instances::encode_targets(keyed));
         }
-        self.put(Part::Elections, ONLY.to_vec(), instances::encode_elections(&mark.memory.elections));
+        self.put(Part::Elections, ONLY.to_vec(), instances::encode_elections(&memory.elections));
     }
 
     fn put_windows(&mut self, pipeline: &mut Pipeline, mark: &Mark, scope: Scope) {
@@ -145,7 +142,7 @@ impl Checkpoint {
                 self.put(Part::Heads, key(sli.0), codec::engine::encode_head(&head));
             }
             Exported::Ring(sli, place, ring) => {
-                let value = (!ring.slots.is_empty()).then(|| codec::engine::encode_ring(&ring));
+                let value = (!ring.slots.is_empty()).then(|| codec::engine::encode_ring(ring));
                 self.changes.push(Change { part: Part::Rings, key: ring_key(sli, place), value });
             }
             Exported::Pending(list) => {
@@ -155,7 +152,7 @@ impl Checkpoint {
         });
     }
 
-    fn put_sampling(&mut self, pipeline: &Pipeline) {
+    fn put_sampling(&mut self, _pipeline: &Pipeline) {
         self.clear.push(Part::Sampling);
     }
 

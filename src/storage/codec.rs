@@ -1,25 +1,26 @@
-//! The messages that state is kept in, and how plain states become them.
+//! States as protobuf messages, and back: `proto/state_*.proto`.
 //!
-//! One module for each part of the state. The messages are those of `proto/state_*.proto`; what wraps them on disk is
-//! [`state`](super::state)'s. Invariant: whatever bytes are decoded, the outcome is a state or an error.
+//! Core types know no encoding; here is all that does. Every message is complete in itself. This module does not know
+//! files, checksums or compression. The invariant: any bytes decode to a state or to an error, and what was encoded to
+//! the same state.
 
+pub mod counter;
+pub mod engine;
 pub mod instances;
 
-/// The generated types.
-#[allow(missing_docs, clippy::doc_markdown, reason = "generated from proto/, which says what they are")]
-pub mod generated {
+/// Types that `build.rs` makes of the messages.
+mod generated {
+    #![allow(missing_docs, unreachable_pub, clippy::doc_markdown, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/slod.state.v1.rs"));
 }
 
 /// Why bytes are no state.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct DecodeError(pub String);
-
-// === impl DecodeError ===
-
-impl From<prost::DecodeError> for DecodeError {
-    fn from(error: prost::DecodeError) -> Self {
-        Self(error.to_string())
-    }
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Not protobuf, or not of this message.
+    #[error("not a message of this kind: {0}")]
+    Message(#[from] prost::DecodeError),
+    /// A message, but not one that was written here.
+    #[error("a message that makes no sense: {0}")]
+    Content(String),
 }

@@ -299,13 +299,13 @@ impl Loading<'_> {
 }
 
 fn number(key: &[u8]) -> Result<u32, DecodeError> {
-    let bytes = key.try_into().map_err(|_| DecodeError(format!("key {key:?} is no number")))?;
+    let bytes = key.try_into().map_err(|_| DecodeError::Content(format!("key {key:?} is no number")))?;
     Ok(u32::from_be_bytes(bytes))
 }
 
 fn ring_place(key: &[u8]) -> Result<(SliId, RingPlace), DecodeError> {
     let [a, b, c, d, place] = *key else {
-        return Err(DecodeError(format!("key {key:?} is of no ring")));
+        return Err(DecodeError::Content(format!("key {key:?} is of no ring")));
     };
     let place = if place == SLICES { RingPlace::Slices } else { RingPlace::Tier(place) };
     Ok((SliId(u32::from_be_bytes([a, b, c, d])), place))

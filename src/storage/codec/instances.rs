@@ -102,13 +102,13 @@ pub fn decode_targets(bytes: &[u8]) -> Result<Vec<TargetMemory>, DecodeError> {
     let count = message.slo.len();
     let columns = [&message.first_ms, &message.previous_ms, &message.latest_ms];
     if message.labels.len() != count || columns.iter().any(|column| column.len() != count) {
-        return Err(DecodeError("columns of targets have different lengths".to_owned()));
+        return Err(DecodeError::Content("columns of targets have different lengths".to_owned()));
     }
     let mut text = message.text.as_slice();
     let target = |n: usize| {
         let (own, rest) = text
             .split_at_checked(message.labels[n] as usize * 2)
-            .ok_or_else(|| DecodeError("a target has more labels than there are".to_owned()))?;
+            .ok_or_else(|| DecodeError::Content("a target has more labels than there are".to_owned()))?;
         text = rest;
         let [first, previous, latest] = columns.map(|column| Timestamp(column[n]));
         let scrapes = Scrapes { first, previous, latest };
@@ -154,10 +154,10 @@ fn texts(labels: &Labels) -> impl Iterator<Item = String> {
 
 fn labels(texts: &[String]) -> Result<Labels, DecodeError> {
     let (pairs, []) = texts.as_chunks::<2>() else {
-        return Err(DecodeError("a label has no value".to_owned()));
+        return Err(DecodeError::Content("a label has no value".to_owned()));
     };
     Labels::new(pairs.iter().map(|[name, value]| (name, value)))
-        .map_err(|error| DecodeError(error.to_string()))
+        .map_err(|error| DecodeError::Content(error.to_string()))
 }
 
 #[cfg(test)]
@@ -192,9 +192,9 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_told() {
-        let error = |message: generated::Targets| decode_targets(&message.encode_to_vec()).unwrap_err().0;
+        let error = |message: generated::Targets| decode_targets(&message.encode_to_vec()).unwrap_err().to_string();
         let targets = generated::Targets { slo: vec![1], ..Default::default() };
-        assert_eq!(error(targets), "columns of targets have different lengths");
+        assert_eq!(error(targets), "a message that makes no sense: columns of targets have different lengths");
         let ms = vec![0];
         let columns = generated::Targets {
             slo: vec![1],
@@ -204,9 +204,9 @@ mod tests {
             ..Default::default()
         };
         let targets = generated::Targets { labels: vec![2], text: vec!["job".to_owned()], ..columns };
-        assert_eq!(error(targets), "a target has more labels than there are");
+        assert_eq!(error(targets), "a message that makes no sense: a target has more labels than there are");
         let instance = generated::Instance { group: vec!["zone".to_owned()], ..Default::default() };
-        assert_eq!(decode_instance(&instance.encode_to_vec()).unwrap_err().0, "a label has no value");
+        assert_eq!(decode_instance(&instance.encode_to_vec()).unwrap_err().to_string(), "a message that makes no sense: a label has no value");
     }
 
     proptest! {

@@ -19,6 +19,7 @@ mod dump;
 mod line;
 mod openmetrics;
 mod reader;
+pub mod xor;
 
 use std::{
     fmt,

@@ -281,6 +281,16 @@ impl Matcher {
         spellings(bound).into_iter().next()
     }
 
+    /// The usual ways to write the bound of a bucket that this is an equality with, for those who compare texts.
+    pub fn spellings(&self) -> Option<Vec<String>> {
+        let bound = self.bound.filter(|_| self.op == MatchOp::Equal)?;
+        let mut all = spellings(bound);
+        all.push(self.value.clone());
+        all.sort_unstable();
+        all.dedup();
+        Some(all)
+    }
+
     /// Whether a label of this value (empty: absent) satisfies the condition.
     pub fn matches(&self, value: &str) -> bool {
         let found = match &self.regex {

@@ -1,7 +1,7 @@
 //! A client of a server with Prometheus' HTTP API: Prometheus itself, Thanos, Mimir, VictoriaMetrics.
 //!
-//! It asks what an expression says at a moment, or at the steps of a range, and what values a label has. Every
-//! request has a time limit and every answer a limit of bytes; what goes wrong is told with the server, the
+//! It asks what an expression says at a moment, or at the steps of a range, what values a label has, and for the
+//! samples of the past ([`Source::read`]). Every request has a time limit and every answer a limit of bytes; what goes wrong is told with the server, the
 //! query and the server's own words. It does not know SLOs, keeps nothing of what it was told, and does not ask
 //! again by itself. A server that has only a part of the answer is asked to refuse.
 //!
@@ -10,8 +10,10 @@
 mod address;
 mod answer;
 mod credentials;
+mod read;
+mod remote_read;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::atomic::AtomicBool, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -19,6 +21,7 @@ use hyper::{
     Method, Request, Response, StatusCode, Uri,
     body::Incoming,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT},
+    http::response::Parts,
 };
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
@@ -33,6 +36,7 @@ use crate::{
 
 pub use address::{Address, AddressError};
 pub use credentials::{Credentials, Secret};
+pub use read::{Piece, Pieces, pause_after};
 
 /// Which server, and how it is talked to.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +51,8 @@ pub struct Config {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Certificates to trust instead of the system's, in PEM.
     pub ca_file: Option<PathBuf>,
+    /// What a Prometheus adds to series that it sends, but not to those that queries find.
+    pub external_labels: Labels,
     /// How long one request may take.
     pub timeout: Duration,
     /// The bytes of an answer.
@@ -58,6 +64,8 @@ pub struct Config {
 pub struct Source {
     config: Config,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// It does not offer remote-read. Each request may find out by itself, so that orderings are relaxed.
+    lacks_remote_read: AtomicBool,
 }
 
 /// What an expression says at a moment, by labels. Those of `__name__` are among them.
@@ -119,6 +127,9 @@ pub enum Reason {
     /// The answer is longer than it may be.
     #[error("the answer has more than {0} bytes; aggregate by fewer labels")]
     TooLarge(usize),
+    /// The answer has more samples than it may have.
+    #[error("the answer has more than {0} samples; ask for less time")]
+    TooManySamples(usize),
     /// The answer is not one of Prometheus' API.
     #[error("the answer is not one of Prometheus' API: {0}; url must be that before /api/v1")]
     Malformed(String),
@@ -147,7 +158,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 // Words of a proxy may be a page of HTML.
 const MESSAGE_CHARS_MAX: usize = 200;
 
-const FORM: &str = "application/x-www-form-urlencoded";
+const FORM_HEADERS: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/x-www-form-urlencoded")];
 
 // === impl Config ===
 
@@ -160,6 +171,7 @@ impl Config {
             address,
             headers: Vec::new(),
             ca_file: None,
+            external_labels: Labels::default(),
             timeout: TIMEOUT,
             response_bytes_max: RESPONSE_BYTES_MAX,
         }
@@ -176,7 +188,7 @@ impl Source {
     pub fn new(config: Config) -> Result<Self, CertificateError> {
         let connector = address::connector(&config)?;
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { config, client })
+        Ok(Self { config, client, lacks_remote_read: AtomicBool::new(false) })
     }
 
     /// What it is called.
@@ -244,24 +256,39 @@ impl Source {
 
     /// The body of a good answer. Without a form it is a GET.
     async fn ask(&self, path: &str, query: &str, form: String) -> Result<Bytes, Error> {
+        let headers = if form.is_empty() { &[][..] } else { &FORM_HEADERS };
+        let answer = self.exchange(path, headers, form.into()).await;
+        answer.map(|(_, body)| body).map_err(|reason| self.error(query, reason))
+    }
+
+    /// A good answer. Without a body it is a GET.
+    async fn exchange(
+        &self,
+        path: &str,
+        headers: &[(HeaderName, &'static str)],
+        body: Bytes,
+    ) -> Result<(Parts, Bytes), Reason> {
         let exchange = async {
-            let response = self.client.request(self.request(path, form)?).await;
-            self.read(response.map_err(|error| Reason::Unreachable(with_causes(&error)))?).await
+            let response = self.client.request(self.request(path, headers, body)?).await;
+            self.receive(response.map_err(|error| Reason::Unreachable(with_causes(&error)))?).await
         };
         let timeout = self.config.timeout;
         let answer = tokio::time::timeout(timeout, exchange).await;
-        answer.unwrap_or(Err(Reason::Timeout(timeout))).map_err(|reason| self.error(query, reason))
+        answer.unwrap_or(Err(Reason::Timeout(timeout)))
     }
 
-    fn request(&self, path: &str, form: String) -> Result<Request<Full<Bytes>>, Reason> {
-        let method = if form.is_empty() { Method::GET } else { Method::POST };
-        let mut request = Request::new(Full::from(form));
+    fn request(
+        &self,
+        path: &str,
+        own: &[(HeaderName, &'static str)],
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Reason> {
+        let method = if body.is_empty() { Method::GET } else { Method::POST };
+        let mut request = Request::new(Full::from(body));
         *request.uri_mut() = self.uri(path)?;
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("slod/", env!("CARGO_PKG_VERSION"))));
-        if method == Method::POST {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
-        }
+        headers.extend(own.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
         headers.extend(self.config.headers.iter().cloned());
         if let Some(credentials) = &self.config.credentials {
             headers.insert(AUTHORIZATION, credentials.header().map_err(Reason::Credentials)?);
@@ -274,7 +301,7 @@ impl Source {
         self.config.address.join(path).map_err(|error| Reason::Unreachable(error.to_string()))
     }
 
-    async fn read(&self, response: Response<Incoming>) -> Result<Bytes, Reason> {
+    async fn receive(&self, response: Response<Incoming>) -> Result<(Parts, Bytes), Reason> {
         let (head, body) = response.into_parts();
         #[expect(clippy::disallowed_methods, reason = "the body has a bound")]
         let body = Limited::new(body, self.config.response_bytes_max).collect().await;
@@ -283,7 +310,11 @@ impl Source {
             false => Reason::Unreachable(with_causes(&*error)),
         })?;
         let body = body.to_bytes();
-        if head.status.is_success() { Ok(body) } else { Err(refusal(head.status, &head.headers, &body)) }
+        if head.status.is_success() {
+            Ok((head, body))
+        } else {
+            Err(refusal(head.status, &head.headers, &body))
+        }
     }
 
     fn error(&self, query: &str, reason: Reason) -> Error {
@@ -349,7 +380,7 @@ impl Reason {
             Self::Credentials(_) | Self::Unauthorized { .. } => "unauthorized",
             Self::Refused { .. } => "refused",
             Self::Failed { .. } => "failed",
-            Self::TooLarge(_) => "too_large",
+            Self::TooLarge(_) | Self::TooManySamples(_) => "too_large",
             Self::Malformed(_) => "malformed",
             Self::Unusable(_) => "unusable",
             Self::Partial(_) => "partial",
@@ -358,7 +389,14 @@ impl Reason {
 
     /// Whether fewer steps may be answered where these were not.
     pub fn may_be_of_size(&self) -> bool {
-        matches!(self, Self::Timeout(_) | Self::TooLarge(_) | Self::Refused { .. } | Self::Failed { .. })
+        matches!(
+            self,
+            Self::Timeout(_)
+                | Self::TooLarge(_)
+                | Self::TooManySamples(_)
+                | Self::Refused { .. }
+                | Self::Failed { .. }
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{Length, positive};
 use crate::{
+    labels::{Labels, METRIC_NAME},
     source::{self, Address, Credentials, Secret},
     time::format_duration,
 };
@@ -41,6 +42,8 @@ pub(super) struct RawSource {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     tls_config: RawTls,
+    #[serde(default)]
+    external_labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,6 +107,7 @@ impl RawSource {
             credentials: self.credentials(base)?.or(usual.credentials),
             headers: self.headers.iter().map(header).collect::<anyhow::Result<_>>()?,
             ca_file: self.tls_config.ca_file.as_ref().map(|file| base.join(file)),
+            external_labels: external_labels(&self.external_labels)?,
             ..usual
         };
         let pull_interval = self.pull_interval.map_or(PULL_INTERVAL, |length| length.0);
@@ -158,6 +162,14 @@ fn secret(name: &str, text: &Option<String>, file: &Option<PathBuf>, base: &Path
         (Some(_), Some(_)) => bail!("{name} and {name}_file are both there; keep one"),
         (None, None) => bail!("{name} is missing, and {name}_file, too"),
     }
+}
+
+fn external_labels(labels: &BTreeMap<String, String>) -> anyhow::Result<Labels> {
+    ensure!(
+        !labels.contains_key(METRIC_NAME),
+        "external_labels has {METRIC_NAME}, which every series has itself"
+    );
+    Labels::new(labels).context("external_labels are no labels")
 }
 
 fn header((name, value): (&String, &String)) -> anyhow::Result<(HeaderName, HeaderValue)> {
@@ -224,6 +236,12 @@ mod tests {
     }
 
     #[test]
+    fn external_labels_are_labels() {
+        let source = &read("[{url: 'http://p', external_labels: {cluster: a, prometheus: b}}]").unwrap()[0];
+        assert_eq!(source.client.external_labels.to_string(), r#"{cluster="a",prometheus="b"}"#);
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_by_name() {
         refused("[{url: 'p:9090'}]", "cannot use sources[0]: url is no address: ");
         refused("[{url: 'ftp://p'}]", "no scheme that slod speaks; write http://host:port");
@@ -244,6 +262,14 @@ mod tests {
             "authorization.credentials and authorization.credentials_file are both there",
         );
         refused("[{url: 'http://p', headers: {Authorization: hunter2}}]", "use authorization or basic_auth");
+        refused(
+            "[{url: 'http://p', external_labels: {__name__: x}}]",
+            "external_labels has __name__, which every",
+        );
+        refused(
+            "[{url: 'http://p', external_labels: {'': x}}]",
+            "external_labels are no labels: a label has no name",
+        );
         refused("[{url: 'http://p', header: {}}]", "unknown field `header`");
     }
 }

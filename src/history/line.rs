@@ -5,7 +5,7 @@
 //! └──────────── series ─────────┘ value └─── time ──┘ └── exemplar, left out ───────┘
 //! ```
 
-use memchr::{memchr2, memchr3};
+use memchr::{memchr, memchr2, memchr3, memrchr};
 
 /// The parts of a line, as they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,22 @@ pub(super) const NO_TIME: &str =
 
 /// Splits a line, without its end. `last` is the series of the line before, which is often that of this one, too.
 pub(super) fn split<'a>(line: &'a [u8], last: &[u8]) -> Result<Line<'a>, String> {
-    let (series, rest) = line.split_at(series_end(line, last)?);
+    // A prefix that ended with its closing brace does so here, too.
+    if last.ends_with(b"}") && line.starts_with(last) {
+        return rest(line, last.len());
+    }
+    // Without an exemplar and a histogram nothing is in braces behind the labels.
+    if let (None, Some(brace)) = (memchr(b'#', line), memrchr(b'}', line))
+        && let Ok(split) = rest(line, brace + 1)
+    {
+        return Ok(split);
+    }
+    rest(line, series_end(line)?)
+}
+
+/// Splits what follows the series.
+fn rest(line: &[u8], series_end: usize) -> Result<Line<'_>, String> {
+    let (series, rest) = line.split_at(series_end);
     let rest = rest.trim_ascii_start();
     if rest.first() == Some(&b'{') {
         return Ok(Line::Histogram);
@@ -72,11 +87,7 @@ pub(super) fn shown(text: &[u8]) -> String {
     String::from_utf8_lossy(text).chars().take(CHARS_MAX).collect()
 }
 
-fn series_end(line: &[u8], last: &[u8]) -> Result<usize, String> {
-    // A prefix that ended with its closing brace does so here, too.
-    if last.ends_with(b"}") && line.starts_with(last) {
-        return Ok(last.len());
-    }
+fn series_end(line: &[u8]) -> Result<usize, String> {
     let name = memchr3(b'{', b' ', b'\t', line).unwrap_or(line.len());
     let after = &line[name..];
     let space = after.len() - after.trim_ascii_start().len();
@@ -150,7 +161,7 @@ mod tests {
         check("up 1", "it has no time; every sample needs one");
         check(r#"up 1 # {trace_id="a"} 1"#, "it has no time");
         check("up 1 2 3", r#"it goes on after its time: "3""#);
-        check(r#"up{a="b} 1 2"#, "a quote of its labels is not closed");
+        check(r#"up{a="b 1 2"#, "a quote of its labels is not closed");
         check(r#"up{a="b\"#, "a quote of its labels is not closed");
         check(r#"up{a="b" 1 2"#, "its labels have no closing brace");
         assert_eq!(split(br#"{__name__="x"} {count:5, sum:18.4} 17"#, b""), Ok(Line::Histogram));

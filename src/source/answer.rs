@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::{Matrix, Reason, Vector, shortened};
-use crate::{labels::Labels, time::Timestamp};
+use crate::{history, labels::Labels, time::Timestamp};
 
 #[derive(Deserialize)]
 struct Envelope<D> {
@@ -44,7 +44,7 @@ struct Series {
     #[serde(default)]
     values: Vec<Sample>,
     histogram: Option<IgnoredAny>,
-    histograms: Option<IgnoredAny>,
+    histograms: Option<Vec<IgnoredAny>>,
 }
 
 /// Seconds, and the value as text, since JSON has no NaN.
@@ -70,6 +70,17 @@ pub(super) fn matrix(body: &[u8]) -> Result<Matrix, Reason> {
         Data::Matrix(series) => series.into_iter().map(Series::all).collect(),
         _ => Err(malformed("no range of samples, where one was asked for")),
     }
+}
+
+/// The answer to an instant query for a range of samples, and how many native histograms are among them.
+pub(super) fn samples(body: &[u8]) -> Result<(Vec<history::Series>, u64), Reason> {
+    let Data::Matrix(series) = data(body)? else {
+        return Err(malformed("no range of samples, where one was asked for"));
+    };
+    let histograms = series.iter().filter_map(|series| series.histograms.as_ref());
+    let histograms = histograms.map(|histograms| histograms.len() as u64).sum();
+    let series = series.into_iter().map(Series::samples).collect::<Result<_, _>>()?;
+    Ok((series, histograms))
 }
 
 /// The answer to a question for the values of a label.
@@ -128,6 +139,12 @@ impl Series {
         let samples = self.values.iter().map(|sample| Ok((sample.at(), sample.number()?)));
         let samples = samples.collect::<Result<_, Reason>>()?;
         Ok((self.labels()?, samples))
+    }
+
+    fn samples(self) -> Result<history::Series, Reason> {
+        let sample = |sample: &Sample| Ok(history::Sample { at: sample.at(), value: sample.number()? });
+        let samples = self.values.iter().map(sample).collect::<Result<_, Reason>>()?;
+        Ok(history::Series::new(self.labels()?, samples))
     }
 
     fn labels(&self) -> Result<Labels, Reason> {

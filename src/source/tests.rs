@@ -26,25 +26,43 @@ fn server(answer: Option<Vec<u8>>) -> (String, mpsc::Receiver<String>) {
     (url, receiver)
 }
 
+/// A server that gives these answers, one after the other, and passes on what it was asked.
+pub(super) fn server_of(answers: Vec<Vec<u8>>) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/prefix/", listener.local_addr().unwrap());
+    let (asked, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            // Whoever asked may have gone.
+            let _ = asked.send(read_request(&mut stream));
+            let _ = stream.write_all(&answer);
+        }
+    });
+    (url, receiver)
+}
+
+/// The head and the body, of which what is no text is replaced.
 fn read_request(stream: &mut impl Read) -> String {
     let (mut request, mut buffer) = (Vec::new(), [0; 4_096]);
     loop {
         let read = stream.read(&mut buffer).unwrap();
         request.extend(&buffer[..read]);
-        let text = String::from_utf8(request.clone()).unwrap();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+        let Some(head) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
+        let text = String::from_utf8_lossy(&request).into_owned();
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if request.len() >= head + 4 + length.map_or(0, |length| length.parse().unwrap()) {
             return text;
         }
     }
 }
 
-fn http_answer(status: &str, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+pub(super) fn http_answer(status: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        .into_bytes()
 }
 
-fn source(url: &str) -> Source {
+pub(super) fn source(url: &str) -> Source {
     let config = Config::new("main", url.parse().unwrap());
     Source::new(Config { timeout: Duration::from_secs(20), response_bytes_max: 1_000, ..config }).unwrap()
 }

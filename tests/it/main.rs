@@ -15,6 +15,7 @@ mod daemon;
 mod e2e;
 mod expressions;
 mod fuzz;
+mod history;
 mod identity;
 mod ingest;
 mod live;

@@ -6,8 +6,8 @@
 //!
 //! Keys and values are plain bytes here; what they mean is known to who writes them. A commit is durable and
 //! whole or has not happened, and says of which position of the log the state now is: the invariant on which
-//! recovery stands. State that cannot be read is set aside under another name, never deleted, and a new one is
-//! begun: slod goes on with less history rather than not at all. The format is described byte by byte in
+//! recovery stands. A file that is damaged is set aside under another name, never deleted, and what can still be
+//! read of it goes to a new one: slod goes on with less history rather than not at all. The format is described byte by byte in
 //! docs/format/state.md, the choice of redb in docs/adr/0009-where-state-is-kept.md.
 //!
 //! A commit that failed leaves the database closed; the next use opens and verifies it again, so that what is
@@ -15,15 +15,18 @@
 
 mod backend;
 mod engine;
+mod outcome;
 mod part;
+mod salvage;
 mod value;
 
 use std::{io, sync::Arc};
 
 use redb::Database;
 
-use self::engine::Failure;
+use self::{engine::Failure, salvage::Salvage};
 pub use self::{
+    outcome::{CommitError, DamagedValue, Found, Lost, OpenError, ReadError, Verified},
     part::{Change, Part},
     value::Damaged,
 };
@@ -48,22 +51,6 @@ pub struct Opened {
     pub found: Found,
 }
 
-/// What was found in place of the state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing: an empty state was begun.
-    New,
-    /// State, every page of it as it was written.
-    Intact,
-    /// State that cannot be read: it has another name now, and an empty one was begun.
-    SetAside {
-        /// Its name now.
-        to: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
 /// What a state is of: everything below the position of the log is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -80,69 +67,6 @@ pub struct Committed {
     pub bytes: u64,
 }
 
-/// A value that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DamagedValue {
-    /// Its table.
-    pub part: Part,
-    /// Its key.
-    pub key: Vec<u8>,
-    /// What is wrong.
-    pub damage: Damaged,
-}
-
-/// What was found in looking at everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
-    /// Values looked at, the damaged ones among them.
-    pub values: u64,
-    /// The damaged ones.
-    pub damaged: Vec<DamagedValue>,
-    /// What is wrong with the file around them.
-    pub file: Option<String>,
-}
-
-/// Why there is no store.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Written by a later version of slod. It is left as it is.
-    #[error(
-        "cannot read {FILE}: it has format {found}, this slod reads {FORMAT}; start the version that wrote it, or move the file away to begin anew",
-        FORMAT = engine::FORMAT
-    )]
-    Newer {
-        /// Its format.
-        found: u32,
-    },
-    /// The disk failed.
-    #[error("cannot open {FILE}: {0} (storage.path)")]
-    Io(#[from] io::Error),
-}
-
-/// Why a commit has not happened, as far as is known. Either way the next one may be tried.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// The state is what it was; or, if only the last word of the disk was missing, what it was to be.
-    #[error("cannot write state: {0}")]
-    Failed(String),
-    /// What had been committed is gone, and an empty state was begun: the next commit must hold everything.
-    #[error("cannot go on with state: {0}; all of it has to be written again")]
-    Anew(Found),
-    /// There is no state to write to.
-    #[error(transparent)]
-    NotOpen(#[from] OpenError),
-}
-
-/// Why a part cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {part} of {FILE}: {reason}", part = .part.name())]
-pub struct ReadError {
-    /// The table.
-    pub part: Part,
-    /// What is wrong.
-    pub reason: String,
-}
-
 #[derive(Debug)]
 struct Open {
     database: Database,
@@ -152,6 +76,8 @@ struct Open {
 const FILE: &str = "state.redb";
 /// Where a file is begun: it gets its name once it is a database, so that a file with that name always is one.
 const NEW_FILE: &str = "state.redb.new";
+/// Followed by a number: a file that was damaged.
+const ASIDE: &str = "state.redb.corrupt-";
 const ROOT: &str = "";
 
 // === impl StateStore ===
@@ -285,58 +211,85 @@ impl StateStore {
     }
 
     fn reopen(&mut self) -> Result<Found, OpenError> {
-        let found = match self.open_existing() {
-            Ok(found) => found,
+        let file = match self.disk.open(FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.begin(),
+            file => file?,
+        };
+        let found = match engine::open(Arc::clone(&file)) {
+            Ok((database, checkpoint)) => {
+                self.open = Some(Open { database, file });
+                self.checkpoint = checkpoint;
+                Found::Intact
+            }
             Err(Failure::Newer(found)) => return Err(OpenError::Newer { found }),
             Err(Failure::Io(error)) => return Err(error.into()),
-            Err(Failure::Damaged(reason)) => {
-                let to = self.set_aside()?;
-                self.begin_anew()?;
-                Found::SetAside { to, reason }
-            }
+            Err(Failure::Damaged(reason)) => self.replace(file, reason)?,
         };
         self.note_bytes();
         Ok(found)
     }
 
-    fn open_existing(&mut self) -> Result<Found, Failure> {
-        let file = match self.disk.open(FILE) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.begin_anew().map_err(Failure::Io)?;
-                return Ok(Found::New);
-            }
-            file => file.map_err(Failure::Io)?,
+    /// Begins a new file with what can be read of a damaged one.
+    fn replace(&mut self, damaged: Arc<dyn DiskFile>, reason: String) -> Result<Found, OpenError> {
+        let open = self.create()?;
+        let salvaged = match Salvage::new(damaged) {
+            Some(salvage) => salvaged(&salvage, &open.database)?,
+            None => None,
         };
-        let (database, checkpoint) = engine::open(Arc::clone(&file))?;
-        self.open = Some(Open { database, file });
-        self.checkpoint = checkpoint;
-        Ok(Found::Intact)
+        let to = self.free_name()?;
+        self.disk.rename(FILE, &to)?;
+        self.take_into_use(open)?;
+        self.telemetry.set_aside.inc();
+        let Some((checkpoint, lost)) = salvaged else { return Ok(Found::SetAside { to, reason }) };
+        self.checkpoint = Some(checkpoint);
+        self.telemetry.damaged_values.inc_by(lost.values.len() as u64);
+        Ok(Found::Salvaged { to, reason, lost })
     }
 
-    fn begin_anew(&mut self) -> io::Result<()> {
+    /// Begins a file where there is none.
+    fn begin(&mut self) -> Result<Found, OpenError> {
+        if let Some(found) = self.finish_replacing()? {
+            return Ok(found);
+        }
+        let open = self.create()?;
+        self.take_into_use(open)?;
+        Ok(Found::New)
+    }
+
+    /// A power cut between the two renames of `replace` leaves its new file under the first name. Only such a
+    /// file has a checkpoint.
+    fn finish_replacing(&mut self) -> Result<Option<Found>, OpenError> {
+        let Ok(file) = self.disk.open(NEW_FILE) else { return Ok(None) };
+        let Ok((database, Some(checkpoint))) = engine::open(Arc::clone(&file)) else { return Ok(None) };
+        self.take_into_use(Open { database, file })?;
+        self.checkpoint = Some(checkpoint);
+        let names = self.disk.list(ROOT)?;
+        let to = names.into_iter().rfind(|name| name.starts_with(ASIDE)).unwrap_or_else(|| ASIDE.to_owned());
+        let reason = "slod ended while it was replaced; what was lost is not known any more".to_owned();
+        Ok(Some(Found::Salvaged { to, reason, lost: Lost::default() }))
+    }
+
+    fn create(&self) -> io::Result<Open> {
         match self.disk.remove(NEW_FILE) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let file = self.disk.create(NEW_FILE)?;
-        let database =
-            engine::create(Arc::clone(&file)).map_err(|failure| io::Error::other(failure.to_string()))?;
+        Ok(Open { database: engine::create(Arc::clone(&file))?, file })
+    }
+
+    fn take_into_use(&mut self, open: Open) -> io::Result<()> {
         self.disk.rename(NEW_FILE, FILE)?;
         self.disk.sync_directory(ROOT)?;
-        self.open = Some(Open { database, file });
+        self.open = Some(open);
         self.checkpoint = None;
         Ok(())
     }
 
-    fn set_aside(&self) -> io::Result<String> {
+    fn free_name(&self) -> io::Result<String> {
         let taken = self.disk.list(ROOT)?;
-        let names = (1..).map(|number| format!("{FILE}.corrupt-{number}"));
-        let to =
-            names.into_iter().find(|name| !taken.contains(name)).expect("a directory that is not endless");
-        self.disk.rename(FILE, &to)?;
-        self.disk.sync_directory(ROOT)?;
-        self.telemetry.set_aside.inc();
-        Ok(to)
+        let mut names = (1_u64..).map(|number| format!("{ASIDE}{number}"));
+        Ok(names.find(|name| !taken.contains(name)).expect("a directory has less than 2^64 files"))
     }
 
     fn note_bytes(&self) {
@@ -344,17 +297,15 @@ impl StateStore {
     }
 }
 
-// === impl Found ===
-
-impl std::fmt::Display for Found {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::New => write!(f, "there was no {FILE}"),
-            Self::Intact => write!(f, "{FILE} is intact"),
-            Self::SetAside { to, reason } => write!(f, "{FILE} cannot be read ({reason}) and is now {to}"),
-        }
+/// Copies what can be read of a damaged file; nothing if it is not known what that would be the state of.
+fn salvaged(salvage: &Salvage, database: &Database) -> Result<Option<(Checkpoint, Lost)>, OpenError> {
+    if let Some(found) = salvage.format().filter(|format| *format > engine::FORMAT) {
+        return Err(OpenError::Newer { found });
     }
+    let Some(checkpoint) = salvage.checkpoint() else { return Ok(None) };
+    let mut lost = Lost::default();
+    let values = Part::ALL.into_iter().flat_map(|part| salvage.values(part));
+    let kept = values.filter_map(|value| value.map_err(|loss| lost.add(loss)).ok());
+    engine::commit(database, checkpoint, &[], kept).map_err(io::Error::from)?;
+    Ok(Some((checkpoint, lost)))
 }
-
-#[cfg(test)]
-mod tests;

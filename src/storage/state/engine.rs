@@ -37,7 +37,7 @@ type Value = &'static [u8];
 /// Format 1 is described in docs/format/state.md.
 pub(super) const FORMAT: u32 = 1;
 /// In `Part::Meta`: the format, not wrapped, so that every version of slod can read it.
-const FORMAT_KEY: &[u8] = b"format";
+pub(super) const FORMAT_KEY: &[u8] = b"format";
 /// In `Part::Meta`: what the state is of.
 const CHECKPOINT_KEY: &[u8] = b"checkpoint";
 /// Reads are few and in order, and redb writes out early what does not fit: 16 MiB are as fast as 128.
@@ -168,7 +168,14 @@ fn write(
     Ok(committed)
 }
 
-fn is_ours(part: Part, key: &[u8]) -> bool {
+/// What the state is of, if this is the change that says so.
+pub(super) fn as_checkpoint(change: &Change) -> Option<Checkpoint> {
+    let is_it = change.part == Part::Meta && change.key == CHECKPOINT_KEY;
+    Checkpoint::from_value(change.value.as_deref().filter(|_| is_it)?)
+}
+
+/// Whether a key belongs to the store itself.
+pub(super) fn is_ours(part: Part, key: &[u8]) -> bool {
     part == Part::Meta && (key == FORMAT_KEY || key == CHECKPOINT_KEY)
 }
 
@@ -226,6 +233,15 @@ impl fmt::Display for Failure {
             Self::Newer(format) => write!(f, "format {format} is later than {FORMAT}"),
             Self::Damaged(reason) => write!(f, "{reason}"),
             Self::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Io(error) => error,
+            other => Self::other(other.to_string()),
         }
     }
 }

@@ -259,3 +259,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,6 +201,7 @@ impl Windows {
         }
         self.open.note_placed(self.parked.values().map(Vec::len).sum());
         self.parked.clear();
+        self.wait_for_deferred();
         self.drop_waiting_after(to);
         (self.now_ms, self.final_ms, self.closed_before_turn_ms) = (to.0, to.0, to.0);
         self.open.close(to.0);

@@ -34,7 +34,8 @@ enum Width {
 trait Number: Copy {
     fn narrow(value: f64) -> Option<Self>;
     fn read(slots: &[u8], index: usize) -> Counts;
-    /// Returns whether the slot held something else.
+    /// Returns whether either this or what the slot held is not zero. The same in place of itself is a change, too: it
+    /// is of another time.
     fn write(slots: &mut [u8], index: usize, pair: [Self; 2]) -> bool;
 }
 
@@ -58,7 +59,8 @@ macro_rules! numbers {
                 let (numbers, _) = slots.as_chunks_mut::<{ size_of::<Self>() }>();
                 let (pairs, _) = numbers.as_chunks_mut::<2>();
                 let pair = pair.map(Self::to_le_bytes);
-                std::mem::replace(&mut pairs[index], pair) != pair
+                let zero = [[0; size_of::<Self>()]; 2];
+                std::mem::replace(&mut pairs[index], pair) != zero || pair != zero
             }
         }
     )*};

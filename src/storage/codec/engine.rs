@@ -16,7 +16,8 @@ use crate::{
     matching::PresenceState,
     time::{Calendar, CalendarUnit, Timestamp, millis},
     window::{
-        Counts, Layout, PendingState, RingState, RowState, Slices, SliId, TierLayout, WindowLayout, is_bounded,
+        Counts, Layout, PendingState, RingState, RowState, SliId, Slices, TierLayout, WindowLayout,
+        is_bounded,
     },
 };
 

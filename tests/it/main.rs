@@ -19,6 +19,7 @@ mod history;
 mod identity;
 mod ingest;
 mod live;
+mod log;
 mod objectives;
 mod oracle;
 mod promql;

@@ -19,6 +19,9 @@ use crate::{storage::disk::Disk, telemetry::LogMetrics, time::Timestamp};
 pub struct Recovery {
     disk: Arc<dyn Disk>,
     from: u64,
+    /// All that there are.
+    on_disk: Vec<Segment>,
+    /// Those that were begun.
     segments: Vec<Segment>,
     /// Which segment comes next.
     index: usize,
@@ -107,6 +110,8 @@ pub(super) struct Segment {
     pub(super) created: Option<Timestamp>,
     /// How much of the disk it takes.
     pub(super) bytes: u64,
+    /// Whether its header was written to the end. If not, nothing else was written.
+    pub(super) is_begun: bool,
 }
 
 // Enough to see what is going on, and little memory.
@@ -121,27 +126,21 @@ impl Recovery {
     /// When files cannot be read, or are none of a log's that this version knows.
     pub fn open(disk: Arc<dyn Disk>, from: Sequence) -> Result<Self, OpenError> {
         let mut report = Report::default();
-        let segments = survey(&*disk, &mut report)?;
+        let on_disk = survey(&*disk, &mut report)?;
+        let segments: Vec<_> = on_disk.iter().copied().filter(|segment| segment.is_begun).collect();
         // Those before the last one that does not begin behind `from` hold nothing that is asked for.
         let index = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
         let (good_end, end) = match segments.last() {
-            Some(last) => ends(&*disk, *last)?,
+            Some(newest) => ends(&*disk, *newest)?,
             None => (Sequence(0), Sequence(0)),
         };
-        if segments.is_empty() && from.0 > 0 {
+        // The name of the newest is taken, whatever is in it.
+        let end = on_disk.last().map_or(end, |newest| end.max(Sequence(newest.first.0 + 1)));
+        if on_disk.is_empty() && from.0 > 0 {
             report.add(Finding::Gone { from: from.0 });
         }
-        Ok(Self {
-            disk,
-            from: from.0,
-            segments,
-            index,
-            reader: None,
-            expected: from.0,
-            good_end,
-            end,
-            report,
-        })
+        let (from, expected) = (from.0, from.0);
+        Ok(Self { disk, from, on_disk, segments, index, reader: None, expected, good_end, end, report })
     }
 
     /// What was found up to here.
@@ -154,9 +153,9 @@ impl Recovery {
         self.segments.first().map(|segment| segment.first)
     }
 
-    /// The segments from the oldest to the newest.
-    pub(super) fn segments(&self) -> &[Segment] {
-        &self.segments
+    /// All segments from the oldest to the newest.
+    pub(super) fn on_disk(&self) -> &[Segment] {
+        &self.on_disk
     }
 
     /// The sequence behind the last good record.
@@ -273,7 +272,7 @@ fn inspect(disk: &dyn Disk, first: Sequence, report: &mut Report) -> Result<Segm
     let name = name_of(first);
     let io = |source| OpenError::Io { name: name.clone(), source };
     let bytes = disk.open(&name).and_then(|file| file.len()).map_err(io)?;
-    let unknown = Segment { first, follows: first, created: None, bytes };
+    let unknown = Segment { first, follows: first, created: None, bytes, is_begun: true };
     match segment::read_header(disk, &name).map_err(io)? {
         Ok(header) if header.first == first => {
             Ok(Segment { follows: header.follows, created: Some(header.created), ..unknown })
@@ -288,7 +287,7 @@ fn inspect(disk: &dyn Disk, first: Sequence, report: &mut Report) -> Result<Segm
             Ok(unknown)
         }
         // The process ended while it made this one, so there is nothing in it yet.
-        Err(HeaderError::Damaged) => Ok(unknown),
+        Err(HeaderError::Damaged) => Ok(Segment { is_begun: false, ..unknown }),
         Err(HeaderError::Foreign) => Err(OpenError::Foreign { name }),
     }
 }
@@ -305,8 +304,7 @@ fn ends(disk: &dyn Disk, newest: Segment) -> Result<(Sequence, Sequence), OpenEr
     while reader.next(newest.first.0).is_some() {}
     let good_end =
         if reader.good_sequence() == newest.first.0 { newest.follows.0 } else { reader.good_sequence() };
-    // One more than its first in any case: its name is taken.
-    Ok((Sequence(good_end), Sequence(reader.next_sequence().max(newest.first.0 + 1))))
+    Ok((Sequence(good_end), Sequence(reader.next_sequence())))
 }
 
 fn open(disk: &dyn Disk, segment: Segment) -> Result<SegmentReader, OpenError> {

@@ -73,7 +73,7 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 
 impl Writer {
     pub(super) fn new(disk: Arc<dyn Disk>, config: Config, recovery: &Recovery, metrics: LogMetrics) -> Self {
-        let mut segments = Segments::new(Arc::clone(&disk), &config, recovery.segments(), metrics.clone());
+        let mut segments = Segments::new(Arc::clone(&disk), &config, recovery.on_disk(), metrics.clone());
         segments.publish();
         let writer = Self {
             disk,
@@ -88,17 +88,21 @@ impl Writer {
             acknowledged: recovery.good_end(),
             buffer: Vec::new(),
         };
-        writer.give_back(recovery.segments().last());
+        if let Some(newest) = recovery.on_disk().last()
+            && let Err(failure) = writer.settle(newest)
+        {
+            writer.count_failure(&failure);
+        }
         writer
     }
 
-    /// Gives back what the process before reserved for the newest segment and did not use.
-    fn give_back(&self, newest: Option<&Segment>) {
-        let Some(newest) = newest else { return };
-        let file = self.disk.open(&name_of(newest.first));
-        if let Err(error) = file.and_then(|file| file.set_len(newest.bytes)) {
-            self.count_failure(&Failure { operation: "cut", error });
-        }
+    /// Syncs what the process before wrote to its last segment, since what comes now builds on it, and gives back what
+    /// it reserved and did not use.
+    fn settle(&self, newest: &Segment) -> Result<(), Failure> {
+        let file = self.disk.open(&name_of(newest.first)).map_err(failed("open"))?;
+        file.set_len(newest.bytes).map_err(failed("cut"))?;
+        file.sync_data().map_err(failed("sync"))?;
+        self.disk.sync_directory(DIRECTORY).map_err(failed("sync_directory"))
     }
 
     /// Why requests should be refused, if they should.
@@ -214,7 +218,7 @@ impl Writer {
         let is_first = self.segments.is_empty();
         let file = self.disk.create(&name).map_err(failed("create"))?;
         let bytes = self.config.segment_bytes;
-        self.segments.push(Segment { first, follows, created: Some(now), bytes });
+        self.segments.push(Segment { first, follows, created: Some(now), bytes, is_begun: true });
         with_space(&mut self.segments, || file.allocate(bytes)).map_err(failed("allocate"))?;
         let header = SegmentHeader { first, follows, created: now }.encode();
         file.write_all_at(&header, 0).map_err(failed("write"))?;

@@ -10,12 +10,9 @@ use foldhash::{HashMap, HashMapExt, fast::FixedState};
 use super::{
     BadLine, Format, ReadError, Sample, Summary, block, dump,
     line::{self, Line, Parts},
-    openmetrics,
+    number_or_marker, openmetrics,
 };
-use crate::{
-    counter::STALE_MARKER_BITS,
-    labels::{Labels, LabelsRef},
-};
+use crate::labels::{Labels, LabelsRef};
 
 /// Of a file of another kind nearly every line is bad; of one with a flaw, not so many.
 pub(super) const BAD_LINES_MAX: u64 = 1_000;
@@ -84,8 +81,7 @@ pub(super) fn read(
 }
 
 fn sample(format: Format, parts: Parts<'_>) -> Result<Sample, String> {
-    let value = line::number(parts.value)?;
-    let value = if value.is_nan() { f64::from_bits(STALE_MARKER_BITS) } else { value };
+    let value = number_or_marker(line::number(parts.value)?);
     let at = match format {
         Format::OpenMetrics => openmetrics::time(parts.time)?,
         Format::Dump => dump::time(parts.time)?,

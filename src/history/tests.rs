@@ -3,10 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    counter::STALE_MARKER_BITS,
-    labels::{LabelSet, METRIC_NAME},
-};
+use crate::labels::{LabelSet, METRIC_NAME};
 
 fn all(_: &LabelsRef<'_>) -> bool {
     true

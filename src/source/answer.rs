@@ -142,7 +142,10 @@ impl Series {
     }
 
     fn samples(self) -> Result<history::Series, Reason> {
-        let sample = |sample: &Sample| Ok(history::Sample { at: sample.at(), value: sample.number()? });
+        let sample = |sample: &Sample| {
+            let value = history::number_or_marker(sample.number()?);
+            Ok(history::Sample { at: sample.at(), value })
+        };
         let samples = self.values.iter().map(sample).collect::<Result<_, Reason>>()?;
         Ok(history::Series::new(self.labels()?, samples))
     }

@@ -1,8 +1,9 @@
 //! Raw samples of the past, with their own times.
 //!
-//! Two ways lead to them. Remote-read has every sample, and staleness markers; where it is not offered (VictoriaMetrics,
-//! Thanos' querier), an instant query for `selector[range]` has every sample but the markers. `query_range` would
-//! sample them anew at its steps, and is of no use here. A source that lacks remote-read is remembered.
+//! Two ways lead to them. Remote-read has every sample as it was written, staleness markers too. Where it is not offered
+//! (VictoriaMetrics, Thanos' querier), an instant query for `selector[range]` has the samples: Prometheus leaves out
+//! staleness markers, VictoriaMetrics says NaN. `query_range` would sample anew at its steps, and is of no use here. A
+//! source that lacks remote-read is remembered.
 //!
 //! A Prometheus adds its `external_labels` to what it sends by remote-write and remote-read, but not to what queries
 //! find, and knows them in no matcher but equality. So matchers that they satisfy are left out of the question, they

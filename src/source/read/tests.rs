@@ -1,9 +1,12 @@
 //! What is asked, what is made of answers, and how a long time is cut.
 
 use super::*;
-use crate::source::{
-    Config,
-    tests::{http_answer, server_of, source},
+use crate::{
+    counter::STALE_MARKER_BITS,
+    source::{
+        Config,
+        tests::{http_answer, server_of, source},
+    },
 };
 
 fn selector(matchers: &[Matcher]) -> Selector {
@@ -98,10 +101,8 @@ async fn where_there_is_no_remote_read_a_query_has_the_samples() {
     let up = [selector(&[matcher("__name__", MatchOp::Equal, "up")])];
     let (start, end) = (Timestamp(1_000_000), Timestamp(1_059_999));
     let series = source.read(&up, start, end).await.unwrap();
-    assert_eq!(
-        series[0].samples.iter().map(|sample| sample.at.0).collect::<Vec<_>>(),
-        [1_000_000, 1_000_250]
-    );
+    let samples = series[0].samples.iter().map(|sample| (sample.at.0, sample.value.to_bits()));
+    assert_eq!(samples.collect::<Vec<_>>(), [(1_000_000, 1_f64.to_bits()), (1_000_250, STALE_MARKER_BITS)]);
     assert!(asked.recv().unwrap().starts_with("POST /prefix/api/v1/read HTTP/1.1\r\n"));
     let form = asked.recv().unwrap();
     assert!(form.starts_with("POST /prefix/api/v1/query HTTP/1.1\r\n"), "{form}");

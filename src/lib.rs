@@ -8,6 +8,7 @@ pub mod telemetry;
 pub mod time;
 
 pub mod counter;
+pub mod history;
 pub mod prompb;
 pub mod window;
 
@@ -42,6 +43,7 @@ pub mod web;
 pub mod config;
 pub mod testing;
 
+pub mod backtest;
 pub mod daemon;
 
 pub mod cli;

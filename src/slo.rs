@@ -334,10 +334,15 @@ pub const WORKBOOK_WINDOWS: [WorkbookWindow; 4] = [
 /// enough; and where slices are bad in part, no sum of parts means anything.
 pub fn default_min_bad_events(severity: &str, budgeting: Budgeting) -> f64 {
     match budgeting {
-        Budgeting::Occurrences if matches!(severity, "page" | "critical") => 3.0,
+        Budgeting::Occurrences if is_urgent(severity) => 3.0,
         Budgeting::Occurrences | Budgeting::Timeslices { .. } => 1.0,
         Budgeting::RatioTimeslices { .. } => 0.0,
     }
+}
+
+/// Whether an alert of this severity wakes somebody.
+pub fn is_urgent(severity: &str) -> bool {
+    matches!(severity, "page" | "critical")
 }
 
 // Below a week the workbook's longest window is most of the period, and a share of its budget says little.

@@ -180,6 +180,14 @@ impl Plan {
         terms.sort_unstable();
     }
 
+    /// Whether any term selects a series of these labels.
+    pub fn selects(&self, labels: &Labels) -> bool {
+        let pairs: Vec<(&str, &str)> = labels.iter().collect();
+        let mut terms = Vec::new();
+        self.terms(LabelsRef::of_sorted(&pairs), &mut terms);
+        !terms.is_empty()
+    }
+
     /// Writes what of the labels decides for a term, beside its selecting them: series for which this is the same
     /// belong to the same group, and are worth the same.
     pub fn write_key(&self, term: TermId, labels: LabelsRef<'_>, key: &mut Vec<u8>) {

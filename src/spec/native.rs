@@ -19,7 +19,7 @@ mod objective;
 mod sli;
 mod write;
 
-pub use write::{Unsayable, schema, yaml};
+pub use write::{Unsayable, alerting_yaml, schema, yaml};
 
 pub(super) const API_VERSIONS: [&str; 2] = ["slo.intra365.io/v1", "slod.dev/v1"];
 pub(super) const KIND: &str = "ServiceLevelObjective";

@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["exposition", "pipeline", "rules", "source", "web"],
     &["storage"],
     &["config", "testing"],
-    &["daemon"],
+    &["backtest", "daemon"],
     &["cli"],
 ];
 

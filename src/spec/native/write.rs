@@ -38,6 +38,17 @@ pub fn yaml(slo: &Slo, settings: &Settings) -> Result<String, Unsayable> {
     Err(Unsayable(error.map_or_else(|| "it would mean something else".to_owned(), |error| error.message)))
 }
 
+/// The section `alerting` of an SLO's document, to be pasted below `spec`.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn alerting_yaml(slo: &Slo) -> Result<String, Unsayable> {
+    let budgeting = slo.objective.budgeting;
+    let burn_rate_alerts = slo.alerts.iter().map(|alert| burn_rate_alert(alert, budgeting)).collect();
+    let section = std::collections::BTreeMap::from([("alerting", Alerting { burn_rate_alerts })]);
+    serde_saphyr::to_string(&section).map_err(|error| Unsayable(error.to_string()))
+}
+
 /// The JSON Schema (2020-12) of a document.
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(ServiceLevelObjective).to_value()

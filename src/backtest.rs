@@ -32,7 +32,7 @@ use std::{
 use crate::{
     engine,
     history::{Sample, Series},
-    ingest::{self, WriteError, WriteStats, ha},
+    ingest::{self, ha},
     labels::{Labels, Selector},
     matching::Plan,
     pipeline::{self, Pipeline},
@@ -339,14 +339,9 @@ impl Running {
     fn step(&mut self, interval: Duration, tape: &mut Tape) {
         let at = self.at + interval;
         tape.take(at, &mut self.played);
-        for request in self.played.chunks(SAMPLES_PER_REQUEST) {
-            self.writer.clear();
-            for played in request {
-                self.writer.push(tape.labels(played.track), played.at.0, played.value);
-            }
-            let written = self.pipeline.write_message(Version::V1, self.writer.message(), at);
-            self.note(written, request.len());
-        }
+        let played = std::mem::take(&mut self.played);
+        played.chunks(SAMPLES_PER_REQUEST).for_each(|request| self.write(request, tape, at));
+        self.played = played;
         let report = self.pipeline.tick(at);
         self.watches.step(&report);
         if at.0 / interval.as_millis().max(1) as i64 % SWEEP_STEPS == 0 {
@@ -355,9 +350,13 @@ impl Running {
         self.at = at;
     }
 
-    fn note(&mut self, written: Result<WriteStats, WriteError>, samples: usize) {
-        if let Err(error) = written {
-            self.refused += samples.saturating_sub(error.written().samples) as u64;
+    fn write(&mut self, request: &[Played], tape: &Tape, at: Timestamp) {
+        self.writer.clear();
+        for Played { at, track, value } in request {
+            self.writer.push(tape.labels(*track), at.0, *value);
+        }
+        if let Err(error) = self.pipeline.write_message(Version::V1, self.writer.message(), at) {
+            self.refused += request.len().saturating_sub(error.written().samples) as u64;
             self.first_refusal.get_or_insert_with(|| error.to_string());
         }
     }

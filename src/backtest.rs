@@ -33,7 +33,7 @@ use crate::{
     engine,
     history::{Sample, Series},
     ingest::{self, ha},
-    labels::{Labels, Selector},
+    labels::{Labels, LabelsRef, Selector},
     matching::Plan,
     pipeline::{self, Pipeline},
     prompb::{Version, Writer},
@@ -106,7 +106,7 @@ pub struct Backtest {
     /// Selectors, each with its SLO, that have matched nothing so far.
     unmatched: Vec<(usize, Selector)>,
     /// The place on the tape of series that an SLO counts.
-    known: HashMap<Labels, usize>,
+    known: HashMap<Labels, TrackId>,
     /// How often a series was added that none does.
     unselected: usize,
     tape: Tape,
@@ -115,6 +115,10 @@ pub struct Backtest {
     samples: u64,
     unordered: u64,
 }
+
+/// A series that is replayed.
+#[derive(Clone, Copy, Debug)]
+pub struct TrackId(usize);
 
 /// What runs.
 #[derive(Debug)]
@@ -195,16 +199,40 @@ impl Backtest {
         selectors
     }
 
-    /// Whether any SLO counts a series.
-    pub fn selects(&mut self, labels: &Labels) -> bool {
-        self.track(labels).is_some()
+    /// Whether any SLO counts a series. To be asked of each series once: those that none does are counted.
+    pub fn wants(&mut self, labels: LabelsRef<'_>) -> bool {
+        let is_wanted = self.plan.selects(labels);
+        self.unselected += usize::from(!is_wanted);
+        is_wanted
     }
 
     /// Adds samples of a series, later than those that were added of it before.
     pub fn add(&mut self, Series { labels, samples }: &Series) {
-        let Some(track) = self.track(labels) else { return };
-        for sample in samples {
-            self.push(track, *sample);
+        let pairs: Vec<(&str, &str)> = labels.iter().collect();
+        if !self.known.contains_key(labels) && !self.wants(LabelsRef::of_sorted(&pairs)) {
+            return;
+        }
+        let track = self.open(labels);
+        samples.iter().for_each(|sample| self.push(track, *sample));
+    }
+
+    /// Where samples of a series that is wanted are [pushed](Self::push).
+    pub fn open(&mut self, labels: &Labels) -> TrackId {
+        if let Some(known) = self.known.get(labels) {
+            return *known;
+        }
+        self.unmatched.retain(|(_, selector)| !selector.matches(labels));
+        let track = TrackId(self.tape.open(labels));
+        self.known.insert(labels.clone(), track);
+        track
+    }
+
+    /// Adds a sample to a series; one that is not later than those before is left out, and counted.
+    pub fn push(&mut self, track: TrackId, sample: Sample) {
+        if self.tape.push(track.0, sample) {
+            self.samples += 1;
+        } else {
+            self.unordered += 1;
         }
     }
 
@@ -283,28 +311,6 @@ impl Backtest {
             played: Vec::new(),
             writer: Writer::default(),
         }
-    }
-
-    fn push(&mut self, track: usize, sample: Sample) {
-        if self.tape.push(track, sample) {
-            self.samples += 1;
-        } else {
-            self.unordered += 1;
-        }
-    }
-
-    fn track(&mut self, labels: &Labels) -> Option<usize> {
-        if let Some(known) = self.known.get(labels) {
-            return Some(*known);
-        }
-        if !self.plan.selects(labels) {
-            self.unselected += 1;
-            return None;
-        }
-        self.unmatched.retain(|(_, selector)| !selector.matches(labels));
-        let track = self.tape.open(labels);
-        self.known.insert(labels.clone(), track);
-        Some(track)
     }
 
     fn nothing(&self) -> BacktestError {

@@ -128,7 +128,7 @@ pub fn read(
     is_wanted: impl FnMut(&LabelsRef<'_>) -> bool,
 ) -> Result<(Vec<Series>, Summary), ReadError> {
     let mut samples: Vec<Vec<Sample>> = Vec::new();
-    let (labels, summary) = reader::read(input, format, is_wanted, |series, sample| {
+    let (labels, summary) = reader::read(input, format, is_wanted, |series, _, sample| {
         if series >= samples.len() {
             samples.resize_with(series + 1, Vec::new);
         }
@@ -141,6 +141,20 @@ pub fn read(
 /// The number that a text was read as, or the staleness marker for NaN.
 pub fn number_or_marker(number: f64) -> f64 {
     if number.is_nan() { f64::from_bits(STALE_MARKER_BITS) } else { number }
+}
+
+/// Reads the series that are wanted as [`read`] does, and holds nothing of them: each sample goes to `keep` as its line is
+/// read, with the labels of its series and their number, which counts up from 0.
+///
+/// # Errors
+/// When reading fails, or the file is not of this format.
+pub fn read_each(
+    input: impl BufRead,
+    format: Format,
+    is_wanted: impl FnMut(&LabelsRef<'_>) -> bool,
+    keep: impl FnMut(usize, &Labels, Sample),
+) -> Result<Summary, ReadError> {
+    reader::read(input, format, is_wanted, keep).map(|(_, summary)| summary)
 }
 
 fn listed(bad: &[BadLine]) -> String {

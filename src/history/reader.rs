@@ -51,12 +51,12 @@ enum Next {
     End,
 }
 
-/// Reads all lines, and passes on the samples of wanted series, by their number. Returns the labels of each number.
+/// Reads all lines, and passes on the samples of wanted series, with their number and labels. Returns the labels of each number.
 pub(super) fn read(
     input: impl BufRead,
     format: Format,
     is_wanted: impl FnMut(&LabelsRef<'_>) -> bool,
-    mut keep: impl FnMut(usize, Sample),
+    mut keep: impl FnMut(usize, &Labels, Sample),
 ) -> Result<(Vec<Labels>, Summary), ReadError> {
     let mut lines = Lines { input, line: Vec::new(), number: 0 };
     let mut table = Table::new(is_wanted, format);
@@ -97,7 +97,7 @@ impl Summary {
         line: &[u8],
         format: Format,
         table: &mut Table<impl FnMut(&LabelsRef<'_>) -> bool>,
-        keep: &mut impl FnMut(usize, Sample),
+        keep: &mut impl FnMut(usize, &Labels, Sample),
     ) -> Result<(), String> {
         self.has_eof = line == b"# EOF";
         if line.first().is_none_or(|first| *first == b'#') || line.trim_ascii().is_empty() {
@@ -111,7 +111,7 @@ impl Summary {
             self.others += 1;
             return Ok(());
         };
-        keep(series, sample(format, parts)?);
+        keep(series, &table.labels[series], sample(format, parts)?);
         self.samples += 1;
         Ok(())
     }

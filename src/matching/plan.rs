@@ -181,10 +181,9 @@ impl Plan {
     }
 
     /// Whether any term selects a series of these labels.
-    pub fn selects(&self, labels: &Labels) -> bool {
-        let pairs: Vec<(&str, &str)> = labels.iter().collect();
+    pub fn selects(&self, labels: LabelsRef<'_>) -> bool {
         let mut terms = Vec::new();
-        self.terms(LabelsRef::of_sorted(&pairs), &mut terms);
+        self.terms(labels, &mut terms);
         !terms.is_empty()
     }
 

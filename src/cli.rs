@@ -3,13 +3,14 @@
 //! The only place that writes to standard output. Exit codes: 0 done, 1 something is wrong with what was
 //! given or it cannot be done, 2 the command line is not understood.
 
+mod backtest;
 mod check;
 mod convert;
 pub mod demo;
 mod serve;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -42,6 +43,8 @@ enum Command {
     Schema,
     /// Print a Prometheus rule file that alerts on slod's series
     Rules,
+    /// Replay history: which alerts would have fired, and with --tune which settings do better
+    Backtest(backtest::BacktestArgs),
     /// Run slod with a simulated service and a live view of its SLOs
     Demo(DemoArgs),
 }
@@ -133,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Convert(args) => convert::convert(&args),
         Command::Schema => convert::schema(),
         Command::Rules => print(&rules::rule_file()).map(|()| ExitCode::SUCCESS),
+        Command::Backtest(args) => backtest::backtest(&args),
         Command::Demo(args) => serve::demo(&args),
     };
     done.unwrap_or_else(|error| {
@@ -161,6 +165,12 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Colours are for terminals, and for people who did not ask for none (<https://no-color.org>).
+fn is_colorful(stream: &impl IsTerminal) -> bool {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !is_unwanted
 }
 
 /// Writes a line to standard error; where that is gone nobody is left to tell.

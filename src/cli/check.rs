@@ -14,7 +14,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{CheckArgs, Format, complain, print};
+use super::{CheckArgs, Format, complain, is_colorful, print};
 use crate::{
     config::specs,
     daemon::SystemClock,
@@ -101,10 +101,8 @@ fn counted(number: usize, what: &str) -> String {
 // === impl Colors ===
 
 impl Colors {
-    /// Colours are for terminals, and for people who did not ask for none (<https://no-color.org>).
     fn of(stream: &impl IsTerminal) -> Self {
-        let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if stream.is_terminal() && !is_unwanted { Self::On } else { Self::Off }
+        if is_colorful(stream) { Self::On } else { Self::Off }
     }
 }
 

@@ -218,3 +218,99 @@ impl Burns {
         self.found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn span(start: i64, end: i64) -> Span {
+        Span { start: Timestamp(start * 1_000), end: Timestamp(end * 1_000) }
+    }
+
+    #[test]
+    fn yaml_and_csv_say_the_same() {
+        let yaml = "
+- start: 2023-11-14T22:13:20Z
+  end: 1700000600
+  slo: api/availability
+  name: database
+- {start: 1700001000.5, end: 2023-11-14T23:40:00+01:00}
+";
+        let csv = "name,start,end,slo\n\ndatabase,2023-11-14T22:13:20Z,1700000600,api/availability\n\
+                   \"line 6\",1700001000.5,\"2023-11-14T23:40:00+01:00\",\n";
+        let read = read("x.yaml", yaml).unwrap();
+        assert_eq!(read[0].span, span(1_700_000_000, 1_700_000_600));
+        assert_eq!(read[1].span, Span { start: Timestamp(1_700_001_000_500), ..span(0, 1_700_001_600) });
+        assert_eq!(read, super::read("X.CSV", csv).unwrap());
+    }
+
+    #[track_caller]
+    fn check(path: &str, text: &str, expected: &str) {
+        let errors = read(path, text).unwrap_err();
+        let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(said.join("\n"), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        check(
+            "i.csv",
+            "start,end\n1,2\n2,1\nx,5\n1,2,3\n\"1,2\n",
+            "i.csv:3: the incident ends at 1 and starts at 2; it must end later\n\
+             i.csv:4: \"x\" is no time; write it like 2026-11-21T14:05:00Z, or in seconds since 1970\n\
+             i.csv:5: 3 fields, the first line names 2\n\
+             i.csv:6: a quote is not closed; fields do not go beyond their line",
+        );
+        check("i.csv", "", "i.csv:1: the file is empty");
+        check("i.csv", "start,ende\n", "i.csv:1: column \"ende\" is none of start, end, slo, name");
+        check(
+            "i.csv",
+            "start\n",
+            "i.csv:1: the first line names no column \"end\"; it is like start,end,slo,name",
+        );
+        check(
+            "i.csv",
+            "start,end\n",
+            "i.csv:1: no incidents; write a list of start, end and, if you like, slo and name",
+        );
+        check(
+            "i.yaml",
+            "- start: 1\n  end: 2\n- start: 5\n  end: 4\n",
+            "i.yaml:3: the incident ends at 4 and starts at 5; it must end later",
+        );
+        let unknown = read("i.yaml", "- start: 1\n  end: 2\n  slos: x\n").unwrap_err();
+        assert_eq!(unknown[0].line, 3, "{unknown:?}");
+        assert!(unknown[0].reason.contains("slos"), "{unknown:?}");
+    }
+
+    #[test]
+    fn an_incident_is_of_an_slo_by_either_name_or_of_all() {
+        let id = SloId { service: "api".to_owned(), name: "availability".to_owned() };
+        let incident = |slo: Option<&str>| Incident {
+            name: String::new(),
+            slo: slo.map(str::to_owned),
+            span: span(0, 1),
+        };
+        for (slo, expected) in [
+            (None, true),
+            (Some("availability"), true),
+            (Some("api/availability"), true),
+            (Some("api"), false),
+        ] {
+            assert_eq!(incident(slo).is_of(&id), expected, "{slo:?}");
+        }
+    }
+
+    #[test]
+    fn what_burns_again_soon_is_the_same_stretch() {
+        let mut burns = Burns::default();
+        for (second, bad) in [(0, 0.0), (30, 5.0), (60, 0.5), (90, 5.0), (390, 5.0), (391, 0.0), (700, 2.0)] {
+            let end = Timestamp(0) + SECOND * second;
+            burns.step(Span { start: end - SECOND, end }, bad, 1.0);
+        }
+        let found: Vec<_> = burns.finish().iter().map(|burn| (burn.span, burn.bad)).collect();
+        assert_eq!(found, [(span(29, 390), 15.5), (span(699, 700), 2.0)]);
+    }
+}

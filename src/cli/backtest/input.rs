@@ -78,7 +78,8 @@ fn read_file(
     read(file, format, backtest, range, progress)
 }
 
-fn read(
+/// Reads what follows, and has what is wanted of it added.
+pub(super) fn read(
     input: impl Read,
     format: Format,
     backtest: &mut Backtest,

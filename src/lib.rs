@@ -14,7 +14,6 @@ pub mod window;
 
 pub mod expression;
 pub mod histogram;
-pub mod history;
 
 pub mod slo;
 

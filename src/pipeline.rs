@@ -14,7 +14,7 @@ use crate::{
     matching::{Directory, Instances, Known, Plan},
     prompb::Version,
     report::Report,
-    sampling::{Answered, Order, Puller, Sampler, Unanswered},
+    sampling::{Answered, Order, Puller, PullerState, Sampler, SamplerState, Unanswered},
     slo::Slo,
     telemetry::{EvaluationMetrics, Telemetry},
     time::{Latest, Timestamp},
@@ -58,6 +58,10 @@ pub struct State {
     pub engine: engine::State,
     /// The last samples of series.
     pub memory: ingest::Memory,
+    /// The samples that expressions look back to, and how far their steps have come.
+    pub sampler: SamplerState,
+    /// How far steps have come that a source is asked for.
+    pub puller: PullerState,
 }
 
 // As long as the longest wait between requests of a sender that is alive. Evaluating each second of a long absence
@@ -104,7 +108,7 @@ impl Pipeline {
         now: Timestamp,
         state: State,
     ) -> Restored {
-        let State { instances, begins, engine: windows, memory } = state;
+        let State { instances, begins, engine: windows, memory, sampler, puller } = state;
         let (instances, _) = Instances::continued(plan, config.groups_per_slo_max, instances, &begins);
         let mut lost = Vec::new();
         let mut pipeline =
@@ -114,6 +118,7 @@ impl Pipeline {
                 restored.engine
             });
         pipeline.ingest.remember(memory);
+        pipeline.restore_steps(sampler, puller, now);
         Restored { pipeline, lost }
     }
 
@@ -209,10 +214,22 @@ impl Pipeline {
 
     /// Has nothing counted for a moment, and marks it. `position` is asked for at that moment.
     pub fn freeze<T>(&mut self, position: impl FnOnce() -> T) -> (T, Mark) {
-        let Self { ingest, instances, engine, .. } = self;
+        let Self { ingest, instances, sampler, engine, .. } = self;
         ingest.freeze(|memory| {
+            sampler.mark();
             (position(), Mark { memory, directory: instances.directory(), engine: engine.mark() })
         })
+    }
+
+    /// How far the steps of SLOs have come, with the samples that they look back to, as of the last mark.
+    pub fn steps(&self) -> (SamplerState, PullerState) {
+        (self.sampler.export(), self.puller.export())
+    }
+
+    /// Goes on with the steps of another pipeline, before anything has happened in this one.
+    pub fn restore_steps(&mut self, sampler: SamplerState, puller: PullerState, now: Timestamp) {
+        self.sampler.restore(sampler);
+        self.puller.restore(puller, self.engine.event_time(now));
     }
 
     /// Tells how windows and alerts were at a mark.

@@ -13,6 +13,8 @@
 //!
 //! Where samples are not at hand, a [`Puller`] has a server asked for the same steps, and counts what it answers.
 //!
+//! Both are exported and restored around a restart: samples, and how far each SLO's steps have come.
+//!
 //! This module does not know requests, and reads no clock. The invariant: no step is evaluated twice.
 
 use std::time::Duration;
@@ -21,11 +23,13 @@ mod puller;
 mod question;
 mod recent;
 mod sampler;
+mod state;
 mod tally;
 
 pub use puller::{Answered, Matrix, Order, Puller, Unanswered};
 pub use recent::{Recent, Recorded};
 pub use sampler::Sampler;
+pub use state::{GroupState, PulledState, PullerState, RecordedState, SampledState, SamplerState};
 
 /// How long a step may be pending. What a sender keeps when it cannot deliver: two hours, and one that it may take to
 /// come back to them.

@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use super::{
     PENDING_MAX,
     question::{self, Values},
+    state::{PulledState, PullerState},
     tally::{Tally, note_sample},
 };
 use crate::{
@@ -137,6 +138,31 @@ impl Puller {
         }
     }
 
+    // --- across restarts ---
+
+    /// Its state. What is being asked is not in it, and will be asked again.
+    pub fn export(&self) -> PullerState {
+        PullerState { at: self.at, slos: self.slos.iter().map(PulledSlo::state).collect() }
+    }
+
+    /// Goes on at the event time `at` where the puller was whose state this is; the steps since then are asked for
+    /// as after any absence. To be called before anything is ordered. SLOs that the state does not know, or that
+    /// ask something else now, begin with the present step.
+    pub fn restore(&mut self, state: PullerState, at: Timestamp) {
+        // Times that a wrong clock showed are taken back at the next poll.
+        self.at = (at - self.delay).max(state.at);
+        self.follow(&self.instances.plan());
+        let mut states: HashMap<SloId, PulledState> =
+            state.slos.into_iter().map(|slo| (slo.id.clone(), slo)).collect();
+        for slo in &mut self.slos {
+            let all = &slo.tally.all.slo;
+            let state = states.remove(&all.id).filter(|state| state.identity == all.identity());
+            if let Some(state) = state {
+                slo.restore(state, &self.instances);
+            }
+        }
+    }
+
     /// Goes on with the SLOs of a plan: one that asks what it asked at the step that it had come to. Others begin
     /// with the present step.
     fn follow(&mut self, plan: &Plan) {
@@ -181,6 +207,21 @@ impl PulledSlo {
         (self.next, self.order) = (before.next, before.order);
         (self.failures, self.retry_at) = (before.failures, before.retry_at);
         (self.steps_max, self.is_seen) = (before.steps_max, before.is_seen);
+    }
+
+    fn state(&self) -> PulledState {
+        let slo = &self.tally.all.slo;
+        let (id, identity) = (slo.id.clone(), slo.identity());
+        PulledState { id, identity, next: self.next, is_seen: self.is_seen, groups: self.tally.state() }
+    }
+
+    fn restore(&mut self, state: PulledState, instances: &Instances) {
+        let PulledState { next, is_seen, groups, .. } = state;
+        (self.next, self.is_seen) = (next, is_seen);
+        if is_seen {
+            self.tally.all.note_live_series(1);
+        }
+        self.tally.restore(groups, instances);
     }
 
     /// Says of which alerts nothing is known when they are evaluated: what is newest is older than their windows.

@@ -43,6 +43,18 @@ struct Inbox {
     dropped: u64,
 }
 
+/// What was taken of a series.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// The time of the last sample so far.
+    pub(super) last_at: Timestamp,
+    /// How many samples were lost since something was taken before.
+    pub(super) lost: u64,
+}
+
+/// Before every time that a sample can have.
+pub(super) const NEVER: Timestamp = Timestamp(i64::MIN);
+
 /// The most samples that are kept of a series: three hours that are pending, and two hours of ranges and offsets,
 /// at a scrape each second. A series that has more loses its oldest.
 pub(super) const SAMPLES_PER_SERIES_MAX: usize = 18_000;
@@ -60,17 +72,16 @@ impl Recent {
         if let Some(known) = inner.known.get(&labels) {
             return Some(Arc::clone(known));
         }
-        if inner.known.len() >= SERIES_MAX {
-            inner.refused += 1;
-            return None;
-        }
-        let inbox = Inbox { last_at: Timestamp(i64::MIN), samples: Vec::new(), dropped: 0 };
-        let nameless = labels.leave_out(&[]);
-        let recorded = Recorded { labels: labels.clone(), nameless, inbox: Mutex::new(inbox) };
-        let recorded = Arc::new(recorded);
+        let recorded = inner.insert(labels, NEVER)?;
         inner.opened.push(Arc::clone(&recorded));
-        inner.known.insert(labels, Arc::clone(&recorded));
         Some(recorded)
+    }
+
+    /// A series whose samples up to `last_at` were recorded before a restart. `None` if it is known already, or if
+    /// there are as many as may be.
+    pub(super) fn restore(&self, labels: Labels, last_at: Timestamp) -> Option<Arc<Recorded>> {
+        let inner = &mut *self.inner.lock();
+        if inner.known.contains_key(&labels) { None } else { inner.insert(labels, last_at) }
     }
 
     /// The series opened since the last call.
@@ -91,6 +102,22 @@ impl Recent {
     }
 }
 
+// === impl Inner ===
+
+impl Inner {
+    fn insert(&mut self, labels: Labels, last_at: Timestamp) -> Option<Arc<Recorded>> {
+        if self.known.len() >= SERIES_MAX {
+            self.refused += 1;
+            return None;
+        }
+        let inbox = Inbox { last_at, samples: Vec::new(), dropped: 0 };
+        let nameless = labels.leave_out(&[]);
+        let recorded = Arc::new(Recorded { labels: labels.clone(), nameless, inbox: Mutex::new(inbox) });
+        self.known.insert(labels, Arc::clone(&recorded));
+        Some(recorded)
+    }
+}
+
 // === impl Recorded ===
 
 impl Recorded {
@@ -108,12 +135,12 @@ impl Recorded {
         }
     }
 
-    /// Moves what was recorded since the last call behind `samples`. Returns how many were lost meanwhile.
-    pub(super) fn take(&self, samples: &mut Vec<Sample>) -> u64 {
+    /// Moves what was recorded since the last call behind `samples`.
+    pub(super) fn take(&self, samples: &mut Vec<Sample>) -> Taken {
         let inbox = &mut *self.inbox.lock();
         // What a backlog needed is given back.
         samples.extend(mem::take(&mut inbox.samples));
-        mem::take(&mut inbox.dropped)
+        Taken { last_at: inbox.last_at, lost: mem::take(&mut inbox.dropped) }
     }
 
     /// Takes back times later than this: the clock that allowed them was wrong.

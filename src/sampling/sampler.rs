@@ -4,7 +4,8 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     PENDING_MAX, question,
-    recent::{Recent, Recorded, SAMPLES_PER_SERIES_MAX},
+    recent::{NEVER, Recent, Recorded, SAMPLES_PER_SERIES_MAX, Taken},
+    state::{RecordedState, SampledState, SamplerState},
     tally::Tally,
 };
 use crate::{
@@ -27,6 +28,8 @@ pub struct Sampler {
     generation: u64,
     slos: Vec<SampledSlo>,
     series: Vec<Series>,
+    /// So many of them are known to the SLOs that look at them.
+    linked: usize,
     /// How far event time has come.
     at: Timestamp,
     telemetry: SamplingMetrics,
@@ -37,6 +40,8 @@ pub struct Sampler {
 struct Series {
     recorded: Arc<Recorded>,
     samples: Vec<Sample>,
+    /// The newest sample taken, whether it is still needed or not.
+    last_at: Timestamp,
 }
 
 /// An SLO, and how far its steps have come.
@@ -91,7 +96,8 @@ impl Sampler {
             generation: plan.generation(),
             slos: Vec::new(),
             series: Vec::new(),
-            at: Timestamp(i64::MIN),
+            linked: 0,
+            at: NEVER,
             telemetry,
         };
         sampler.follow(&plan);
@@ -136,6 +142,7 @@ impl Sampler {
             return 0;
         }
         self.take_samples();
+        self.link_new();
         let mut steps = 0;
         for slo in &mut self.slos {
             slo.expire(at, &self.telemetry);
@@ -151,8 +158,9 @@ impl Sampler {
 
     /// Times later than this were shown by a clock that was wrong, and so were the samples that it let in.
     fn set_back(&mut self, at: Timestamp) {
-        for Series { recorded, samples } in &mut self.series {
+        for Series { recorded, samples, last_at } in &mut self.series {
             recorded.set_back(at);
+            *last_at = at.min(*last_at);
             samples.retain(|sample| sample.at <= at);
         }
         for slo in &mut self.slos {
@@ -160,14 +168,46 @@ impl Sampler {
         }
     }
 
+    // --- across restarts ---
+
+    /// Takes all that has been recorded, so that what comes from here on is not in the state
+    /// [exported](Self::export) next. Cheap: to be called while nobody counts.
+    pub fn mark(&mut self) {
+        self.take_samples();
+    }
+
+    /// Its state, as of the [mark](Self::mark): between the two nothing may be evaluated.
+    pub fn export(&self) -> SamplerState {
+        SamplerState {
+            at: self.at,
+            slos: self.slos.iter().map(SampledSlo::state).collect(),
+            series: self.series.iter().map(Series::state).collect(),
+        }
+    }
+
+    /// Goes on where the sampler was whose state this is. To be called before anything is recorded or evaluated.
+    /// SLOs that the state does not know, or that ask something else now, begin anew.
+    pub fn restore(&mut self, state: SamplerState) {
+        let SamplerState { at, slos, series } = state;
+        let mut slos: HashMap<SloId, SampledState> =
+            slos.into_iter().map(|slo| (slo.id.clone(), slo)).collect();
+        for slo in &mut self.slos {
+            let all = &slo.tally.all.slo;
+            let state = slos.remove(&all.id).filter(|state| state.identity == all.identity());
+            if let Some(SampledState { next, groups, .. }) = state {
+                slo.next = next;
+                slo.tally.restore(groups, &self.instances);
+            }
+        }
+        self.series.extend(series.into_iter().filter_map(|state| Series::restored(state, &self.recent)));
+        self.at = at;
+    }
+
     // --- samples ---
 
     fn take_samples(&mut self) {
-        for recorded in self.recent.take_opened() {
-            let place = self.series.len();
-            self.slos.iter_mut().for_each(|slo| slo.link(place, &recorded));
-            self.series.push(Series { recorded, samples: Vec::new() });
-        }
+        let opened = self.recent.take_opened().into_iter();
+        self.series.extend(opened.map(|recorded| Series { recorded, samples: Vec::new(), last_at: NEVER }));
         let dropped: u64 = self.series.iter_mut().map(Series::take).sum();
         self.telemetry.dropped.inc_by(dropped);
         self.telemetry.refused.inc_by(self.recent.take_refused());
@@ -194,12 +234,18 @@ impl Sampler {
     }
 
     fn link_all(&mut self) {
-        for slo in &mut self.slos {
-            slo.selected.iter_mut().for_each(|selected| selected.series.clear());
-            for (place, series) in self.series.iter().enumerate() {
-                slo.link(place, &series.recorded);
-            }
+        let selected = self.slos.iter_mut().flat_map(|slo| &mut slo.selected);
+        selected.for_each(|selected| selected.series.clear());
+        self.linked = 0;
+        self.link_new();
+    }
+
+    /// Shows series to the SLOs that have not been shown to them yet.
+    fn link_new(&mut self) {
+        for (place, series) in self.series.iter().enumerate().skip(self.linked) {
+            self.slos.iter_mut().for_each(|slo| slo.link(place, &series.recorded));
         }
+        self.linked = self.series.len();
     }
 
     fn publish_sizes(&self) {
@@ -216,9 +262,21 @@ impl Sampler {
 // === impl Series ===
 
 impl Series {
+    fn state(&self) -> RecordedState {
+        let (labels, samples) = (self.recorded.labels.clone(), self.samples.clone());
+        RecordedState { labels, last_at: (self.last_at != NEVER).then_some(self.last_at), samples }
+    }
+
+    fn restored(state: RecordedState, recent: &Recent) -> Option<Self> {
+        let RecordedState { labels, last_at, samples } = state;
+        let last_at = last_at.max(samples.last().map(|sample| sample.at)).unwrap_or(NEVER);
+        Some(Self { recorded: recent.restore(labels, last_at)?, samples, last_at })
+    }
+
     /// Takes what was recorded. Returns how many samples were lost because there were too many.
     fn take(&mut self) -> u64 {
-        let lost = self.recorded.take(&mut self.samples);
+        let Taken { last_at, lost } = self.recorded.take(&mut self.samples);
+        self.last_at = last_at;
         let surplus = self.samples.len().saturating_sub(SAMPLES_PER_SERIES_MAX);
         self.samples.drain(..surplus);
         lost + surplus as u64
@@ -259,6 +317,12 @@ impl SampledSlo {
     fn succeed(&mut self, before: Self, instances: &Instances) {
         self.next = before.next;
         self.tally.succeed(before.tally, instances);
+    }
+
+    fn state(&self) -> SampledState {
+        let slo = &self.tally.all.slo;
+        let (id, identity) = (slo.id.clone(), slo.identity());
+        SampledState { id, identity, next: self.next, groups: self.tally.state() }
     }
 
     /// Takes note of a series if an expression selects it.
@@ -375,7 +439,7 @@ impl Samples for View<'_> {
         let selected = self.selected.iter().find(|selected| selected.selector == *selector);
         let series = selected.into_iter().flat_map(|selected| &selected.series);
         series.map(|place| {
-            let Series { recorded, samples } = &self.series[*place];
+            let Series { recorded, samples, .. } = &self.series[*place];
             let nameless = Cow::Borrowed(&recorded.nameless);
             expression::Series { labels: &recorded.labels, nameless, samples }
         })

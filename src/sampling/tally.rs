@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use super::state::GroupState;
 use crate::{
     labels::Labels,
     matching::{Instance, Instances, Role},
@@ -46,6 +47,25 @@ impl Tally {
             Some((labels, Group { instance, seen }))
         };
         self.groups = before.groups.into_iter().filter_map(group).collect();
+    }
+
+    /// The groups that have not ended, by labels.
+    pub(super) fn state(&self) -> Vec<GroupState> {
+        let state =
+            |(labels, group): (&Labels, &Group)| GroupState { labels: labels.clone(), seen: group.seen };
+        let mut groups: Vec<GroupState> = self.groups.iter().map(state).collect();
+        groups.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        groups
+    }
+
+    /// Goes on with groups that had not ended before a restart, and are alive again.
+    pub(super) fn restore(&mut self, groups: Vec<GroupState>, instances: &Instances) {
+        // A later version may find that the same SLO has no groups.
+        let is_grouped = self.all.role == Role::RollUp;
+        for GroupState { labels, seen } in groups.into_iter().filter(|_| is_grouped) {
+            // Beyond the limit they count in the roll-up alone, as before.
+            let _ = self.group(instances, seen, labels);
+        }
     }
 
     /// Adds the events of a step to the SLO, and to the group of these labels.

@@ -15,7 +15,7 @@ use crate::{
         generated::{v1 as wire, v2},
     },
     report::Report,
-    sampling::{Answered, Order, Unanswered},
+    sampling::{Answered, Order, PullerState, SamplerState, Unanswered},
     slo::Slo,
     telemetry::Telemetry,
     time::Timestamp,
@@ -118,6 +118,32 @@ impl World {
     /// Tells what became of an order.
     pub fn handle_answer(&mut self, order: u64, answer: Result<Answered, Unanswered>) {
         self.pipeline.handle_answer(order, answer);
+    }
+
+    /// What is known of steps, as of now.
+    pub fn export_steps(&mut self) -> (SamplerState, PullerState) {
+        self.pipeline.freeze(|| ());
+        self.pipeline.steps()
+    }
+
+    /// Goes on with the steps of another world, where nothing has happened in this one yet. The instances of SLOs
+    /// are known to have been seen as late as there.
+    pub fn restore_steps(
+        &mut self,
+        (sampler, puller): (SamplerState, PullerState),
+        other: &Self,
+        now: Timestamp,
+    ) {
+        let (own, other) = (self.pipeline.instances(), other.pipeline.instances());
+        let (plan, others) = (own.plan(), other.plan());
+        for place in 0..plan.slos().len().min(others.slos().len()) {
+            let all = own.of_all(plan.generation(), place);
+            let last = other.of_all(others.generation(), place).and_then(|all| all.last_sample());
+            if let (Some(all), Some(last)) = (all, last) {
+                let _ = all.note_sample(last);
+            }
+        }
+        self.pipeline.restore_steps(sampler, puller, now);
     }
 
     /// How many steps that a source was to be asked for came to this outcome so far.

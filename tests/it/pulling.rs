@@ -220,6 +220,50 @@ fn no_more_is_ordered_than_there_is_room_for_and_the_oldest_first() {
     assert_eq!(world.poll_orders(at(60), 0), []);
 }
 
+fn restarted(before: &mut World, slos: Vec<Slo>, second: i64) -> World {
+    let mut after = World::immediate(slos, SECOND, at(second));
+    let state = before.export_steps();
+    after.restore_steps(state, before, at(second));
+    after
+}
+
+#[test]
+fn after_a_restart_the_steps_since_are_asked_for_and_no_others() {
+    let mut before = world();
+    run(&mut before, 0..121, |order| Ok(always(order, "up", 1.0)));
+    assert_eq!(steps(&before.poll_orders(at(180), 10)), [(180, 180)], "not answered any more");
+    let asked = || slo(Question::BadRatio("bad"), false);
+    let mut after = restarted(&mut before, vec![asked()], 400);
+    assert_eq!(after.tick(at(400)).snapshot().slos[0].status, DataStatus::NoTraffic, "not stale");
+    let (orders, reports) = run(&mut after, 400..421, |order| Ok(always(order, "up", 1.0)));
+    assert_eq!(steps(&orders), [(180, 360), (420, 420)]);
+    assert_eq!(events(&reports[0]).total, 5.0);
+
+    // Too long ago for all of them.
+    let mut after = restarted(&mut before, vec![asked()], 86_400);
+    assert_eq!(steps(&after.poll_orders(at(86_400), 10)), [(86_400 - 3 * 3_600, 86_400)]);
+    // The clock that they were of was wrong.
+    let mut after = restarted(&mut before, vec![asked()], -3_600);
+    let (orders, _) = run(&mut after, -3_600..-3_400, |order| Ok(always(order, "up", 1.0)));
+    assert_eq!(steps(&orders), [(-3_540, -3_540), (-3_480, -3_480), (-3_420, -3_420)]);
+    // Another question.
+    let mut after = restarted(&mut before, vec![slo(Question::BadRatio("other"), false)], 400);
+    assert_eq!(steps(&after.poll_orders(at(400), 10)), [(360, 360)]);
+}
+
+#[test]
+fn groups_of_answers_live_on_after_a_restart() {
+    let asked = || slo(Question::BadRatio("bad"), true);
+    let mut before = World::immediate(vec![asked()], SECOND, NOW);
+    run(&mut before, 0..121, |order| Ok(always(order, "up{job=\"a\"}", 1.0)));
+    let (_, state) = before.export_steps();
+    let mut after = restarted(&mut before, vec![asked()], 130);
+    assert_eq!(after.export_steps().1.slos, state.slos);
+    let (_, reports) = run(&mut after, 130..181, |order| Ok(always(order, "up{job=\"a\"}", 1.0)));
+    let totals: Vec<f64> = reports.iter().map(|slo| slo.events_total).collect();
+    assert_eq!(totals, [1.0, 1.0], "the group and all");
+}
+
 proptest! {
     #![proptest_config(cases(64))]
 

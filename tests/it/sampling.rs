@@ -1,6 +1,6 @@
 //! SLIs whose expressions are evaluated over recent samples, from the sender to the report.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 use slod::{
@@ -309,6 +309,141 @@ fn a_backlog_is_looked_at_in_its_own_time() {
     assert_eq!(events(&live[0]), events(&late[0]));
     assert_eq!(windows(&live[0]), windows(&late[0]));
     assert_eq!(events(&late[0]).bad, 10.0);
+}
+
+// --- across a restart ---
+
+/// A world with other SLOs that goes on with the steps of one that ends.
+fn restarted(before: &mut World, slos: Vec<Slo>, second: i64) -> World {
+    let mut after = World::immediate(slos, SECOND, at(second));
+    let state = before.export_steps();
+    after.restore_steps(state, before, at(second));
+    after
+}
+
+#[test]
+fn a_restart_neither_repeats_a_step_nor_leaves_one_out() {
+    let question = Question::Condition("sum(sum_over_time(load[3m]))", below(13.0));
+    let load = |second: i64| vec![sent("load", second, if second < 300 { 1.0 } else { 2.0 })];
+    let mut before = world(question.clone());
+    run(&mut before, 0..401, load);
+    let mut after = restarted(&mut before, vec![slo(question)], 401);
+    // The last request is sent again, and older ones are, too.
+    after.send(&load(390), at(401)).unwrap();
+    after.send(&load(120), at(401)).unwrap();
+    let reports = run(&mut after, 401..601, load);
+    assert_eq!(events(&reports[0]), Counts { bad: 4.0, total: 4.0 }, "with samples of before");
+    assert_eq!(after.steps("evaluated"), 4, "420 to 600");
+    assert_eq!(after.recorded().0, 1, "the series is the same");
+}
+
+#[test]
+fn an_slo_that_asks_something_else_begins_anew() {
+    let up = |second: i64| vec![sent("load", second, 1.0)];
+    let mut before = world(Question::Condition("sum(load)", below(2.0)));
+    run(&mut before, 0..241, up);
+    let other = slo(Question::Condition("sum(load)", below(1.0)));
+    let mut after = restarted(&mut before, vec![other], 241);
+    run(&mut after, 241..301, up);
+    // From the first sample on that is still there.
+    assert!(after.steps("evaluated") > 1, "{} steps", after.steps("evaluated"));
+    let renamed = slo(Question::Condition("sum(load)", below(2.0)));
+    let renamed = Slo { id: SloId { name: "renamed".into(), ..renamed.id.clone() }, ..renamed };
+    let same = slo(Question::Condition("sum(load)", below(2.0)));
+    let mut both = restarted(&mut before, vec![renamed, same], 241);
+    run(&mut both, 241..301, up);
+    assert_eq!(both.steps("evaluated"), after.steps("evaluated") + 1);
+}
+
+#[test]
+fn groups_live_on_after_a_restart_and_end_in_their_time() {
+    let question = || Question::Condition("avg by (job) (up)", below(0.5));
+    let up = |second: i64| {
+        let jobs: &[&str] = if second < 240 { &["a", "b"] } else { &["a"] };
+        jobs.iter().map(|job| sent(&format!("up{{job=\"{job}\"}}"), second, 1.0)).collect::<Vec<_>>()
+    };
+    let mut before = world(question());
+    run(&mut before, 0..301, up);
+    let mut after = restarted(&mut before, vec![slo(question())], 301);
+    let reports = run(&mut after, 301..361, up);
+    let groups = |reports: &[SloReport]| {
+        let line = |slo: &SloReport| format!("{} {} {:?}", slo.group, slo.events_total, slo.status);
+        reports.iter().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(groups(&reports), ["{} 2 Ok", r#"{job="a"} 1 Ok"#, r#"{job="b"} 1 Ok"#]);
+    let reports = run(&mut after, 361..1_261, up);
+    assert_eq!(groups(&reports), ["{} 19 Ok", r#"{job="a"} 16 Ok"#, r#"{job="b"} 3 Stale"#]);
+}
+
+#[test]
+fn what_was_recorded_after_the_mark_is_not_in_the_state() {
+    let mut world = world(Question::BadRatio("sum(load)"));
+    world.send(&[sent("load", 0, 1.0)], at(0)).unwrap();
+    let (state, _) = world.export_steps();
+    world.send(&[sent("load", 15, 1.0)], at(15)).unwrap();
+    let series = |state: &slod::sampling::SamplerState| {
+        state.series.iter().map(|series| (series.last_at, series.samples.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(series(&state), [(Some(at(0)), 1)]);
+    assert_eq!(series(&world.export_steps().0), [(Some(at(15)), 2)]);
+}
+
+const ACROSS: [&str; 5] = [
+    "sum(load)",
+    "sum by (n) (load)",
+    "max(max_over_time(load[7m] offset 10m))",
+    "sum by (n) (rate(load[3m])) / 10",
+    "avg_over_time((sum(load) > bool 20)[10m:2m])",
+];
+
+fn lifetimes(reports: &[SloReport]) -> BTreeMap<(String, String), Counts> {
+    reports.iter().map(|slo| ((slo.slo.id.to_string(), slo.group.to_string()), events(slo))).collect()
+}
+
+proptest! {
+    #![proptest_config(cases(32))]
+
+    /// Stopped at any moment, with requests sent again after it: all count what they would have counted.
+    #[test]
+    fn a_restart_changes_no_count(
+        values in proptest::collection::vec((0..3_usize, 0..30_u8, 1..40_i64, 0..30_i64), 60..200),
+        stopped_after in 0..200_usize,
+        again in 1..20_usize,
+    ) {
+        let named = |n: usize| {
+            let slo = slo(Question::Condition(ACROSS[n], below(10.0)));
+            Slo { id: SloId { name: n.to_string(), ..slo.id.clone() }, ..slo }
+        };
+        let all = || (0..ACROSS.len()).map(named).collect::<Vec<_>>();
+        let mut through = World::immediate(all(), SECOND, NOW);
+        let mut other = World::immediate(all(), SECOND, NOW);
+        let (mut second, mut sent_before, mut counted) = (0, Vec::new(), BTreeMap::new());
+        for (n, (series, value, pause, late)) in values.into_iter().enumerate() {
+            for second in second..second + pause {
+                through.tick(at(second));
+                other.tick(at(second));
+            }
+            second += pause;
+            let request = [sent(&format!("load{{n=\"{series}\"}}"), second - late, f64::from(value))];
+            through.send(&request, at(second)).unwrap();
+            other.send(&request, at(second)).unwrap();
+            sent_before.push(request);
+            if n == stopped_after {
+                through.tick(at(second));
+                counted = lifetimes(&other.tick(at(second)).snapshot().slos);
+                other = restarted(&mut other, all(), second);
+                for request in sent_before.iter().rev().take(again) {
+                    other.send(request, at(second)).unwrap();
+                }
+            }
+        }
+        let expected = lifetimes(&through.tick(at(second)).snapshot().slos);
+        let mut found = lifetimes(&other.tick(at(second)).snapshot().slos);
+        for (instance, before) in counted {
+            *found.entry(instance).or_insert(Counts::ZERO) += before;
+        }
+        prop_assert_eq!(found, expected);
+    }
 }
 
 // --- against all samples ---

@@ -185,6 +185,16 @@ impl Engine {
         self.started = now;
     }
 
+    /// Adds what another engine counted to an instance: see [`Windows::absorb`](window::Windows::absorb).
+    ///
+    /// # Errors
+    /// When that cannot be right; nothing of it is counted.
+    pub fn absorb(&mut self, sli: SliId, state: SliState) -> Result<(), RowError> {
+        let replaced = self.take_changes();
+        self.replace_instances(replaced);
+        self.windows.absorb(sli, &state.head.row, state.rings)
+    }
+
     fn restore_instances(&mut self, slis: &mut BTreeMap<SliId, SliState>) -> Vec<Lost> {
         let changes = self.instances.take_changes().unwrap_or_default();
         self.presences = changes.presences;

@@ -44,7 +44,11 @@ impl Coverage {
         }
         self.holes.push(Hole { from_ms, to_ms });
         self.holes_ms += to_ms - from_ms;
-        if self.holes.len() > HOLES_MAX {
+        self.limit();
+    }
+
+    fn limit(&mut self) {
+        while self.holes.len() > HOLES_MAX {
             let oldest = self.holes.remove(0);
             self.holes[0].from_ms -= oldest.to_ms - oldest.from_ms;
         }
@@ -65,6 +69,21 @@ impl Coverage {
             holes.iter().for_each(|(from, to)| coverage.note_unseen(from.0, to.0));
         }
         coverage
+    }
+
+    /// Takes in another observation, which had begun before and went on until this one began.
+    pub(super) fn absorb(&mut self, since: Option<Timestamp>, holes: &[(Timestamp, Timestamp)]) {
+        let Some(since) = since else { return };
+        let own_since_ms = self.since_ms;
+        let before: Vec<Hole> = holes
+            .iter()
+            .filter(|(_, to)| to.0 <= own_since_ms)
+            .map(|(from, to)| Hole { from_ms: from.0, to_ms: to.0 })
+            .collect();
+        self.since_ms = own_since_ms.min(since.0);
+        self.holes_ms += before.iter().map(|hole| hole.to_ms - hole.from_ms).sum::<i64>();
+        self.holes.splice(0..0, before);
+        self.limit();
     }
 
     /// Begins again at `now_ms`, if it had begun.

@@ -144,6 +144,28 @@ impl SliceColumn {
         Some(Verdict { at_ms: self.end_ms(number), counts })
     }
 
+    /// Adds the events of a row of another column of the same slices, at the same time. Returns by how much verdicts
+    /// on what both had events of differ from the sum of theirs.
+    pub(super) fn absorb(&mut self, row: usize, from: &Self, from_row: usize) -> Vec<Verdict> {
+        self.tails[row] += from.tails[from_row];
+        let mut differences = Vec::new();
+        for number in self.newest - self.kept as i64..self.newest {
+            let (own, more) = (self.rings[row].get(self.index(number)), from.rings[from_row].get(from.index(number)));
+            if more == Counts::ZERO {
+                continue;
+            }
+            let mut all = own;
+            all += more;
+            self.put(row, number, all);
+            if own != Counts::ZERO {
+                let judge = |events| self.slices.judge(events);
+                let counts = judge(all) - judge(own) - judge(more);
+                differences.push(Verdict { at_ms: self.end_ms(number), counts });
+            }
+        }
+        differences
+    }
+
     /// The slices that `(from, to]` touches, and how it is cut into them.
     pub(super) fn parts(&self, from_ms: i64, to_ms: i64) -> impl Iterator<Item = (i64, i64)> + use<> {
         let (width_ms, newest, kept) = (self.slices.width_ms, self.newest, self.kept as i64);

@@ -4,6 +4,7 @@
 //! tails, which an add touches; and rings, which are touched when a slot ends and by what comes late.
 //! All rows share one clock, so what depends on the time alone is worked out once for all of them.
 
+mod absorb;
 mod relayout;
 mod state;
 

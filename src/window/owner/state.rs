@@ -8,6 +8,7 @@ use crate::{
     window::{
         Layout, PendingState, RingPlace, RingState, RowError, RowState, Scope, SliId,
         coverage::Coverage,
+        table::Table,
         open::{Deferred, What},
     },
 };
@@ -82,6 +83,30 @@ impl Windows {
         self.settle(sli, Place { table: table as u32, row: row as u32 });
         self.coverages[sli.0 as usize] = Coverage::restored(state.since, &state.holes);
         Ok(self.relayout(sli, layout))
+    }
+
+    /// Adds what was stored of another history of an SLI to its own: neither may have counted what the other has.
+    ///
+    /// # Errors
+    /// When what was stored cannot be right; nothing of it is counted.
+    pub fn absorb(
+        &mut self,
+        sli: SliId,
+        state: &RowState,
+        rings: BTreeMap<RingPlace, RingState>,
+    ) -> Result<(), RowError> {
+        let Some(place) = self.places.get(sli.0 as usize).copied().flatten() else { return Ok(()) };
+        state.check(self.now())?;
+        let (table, row) = (&mut self.tables[place.table as usize], place.row as usize);
+        if *state.layout != *table.layout {
+            return Err(RowError::Layout("it is not that of its SLO any more"));
+        }
+        let mut other = Table::new(Arc::clone(&table.layout), self.now_ms);
+        let other_row = other.insert();
+        other.restore(other_row, state, rings)?;
+        table.absorb(row, &other, other_row);
+        self.coverages[sli.0 as usize].absorb(state.since, &state.holes);
+        Ok(())
     }
 
     /// Takes up what was pending. Returns how much of it makes no sense, and is left out.

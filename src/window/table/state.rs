@@ -116,7 +116,7 @@ impl Table {
     }
 
     /// Takes the sums of a row from its slots.
-    fn take_sums(&mut self, row: usize) {
+    pub(super) fn take_sums(&mut self, row: usize) {
         for (window, layout) in self.layout.windows.iter().enumerate() {
             let cut = self.slot(row, layout.tier, self.clock.cuts[window].0);
             self.sums[row * self.layout.windows.len() + window].cut = cut;

@@ -9,7 +9,10 @@
 //! is read as the marker ([`number_or_marker`]), since nearly every NaN of a TSDB is one, and no other is worth anything
 //! to a counter or as an event.
 //!
-//! Sketch: a line of 100 bytes is two passes of `memchr`, a hash and two numbers, so 100 ns or less.
+//! Sketch: a line of 100 bytes is two passes of `memchr`, a hash and two numbers, so 100 ns or less. Measured on a busy
+//! machine, 110 to 130 bytes a line: 7 million samples a second of a dump, which goes series by series; 4 million of
+//! an exposition that goes through 1,000 series at each time, whose samples lie far from each other in memory; 10
+//! million of series that nobody wants.
 //!
 //! It does not know SLOs, and opens no files. The invariant: the samples of a series are in the order of time, each
 //! time once.
@@ -118,7 +121,7 @@ pub enum ReadError {
 /// Reads the series that are wanted, in the order in which the file has them first.
 ///
 /// A series is asked about once. Samples of the same time count once, the first. They are held in memory, at 16 bytes
-/// each: 30 days of 1,000 series at 30 s, 86 million, take 1.4 GB.
+/// each and, while it reads, up to twice that: 30 days of 1,000 series at 30 s, 86 million, come to 1.4 GB.
 ///
 /// # Errors
 /// When reading fails, or the file is not of this format.

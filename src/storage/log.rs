@@ -8,8 +8,8 @@
 //! log/00000000000000000000.log   closed: synced, cut to its length
 //! log/00000000000000001313.log   newest: reserved to its full length, written at its end
 //!
-//! segment   "slodlog\n" · format · 0 · first sequence · follows · created · checksum          48 bytes
-//! record    "rec" · version · body bytes · sequence · arrived · epoch · checksum · checksum   40 bytes
+//! segment   "slodlog\n" · format · 0 · first sequence · follows · created · checksum                           48 bytes
+//! record    "rec" · version · body bytes · sequence · arrived · epoch · unacknowledged · checksum · checksum   44 bytes
 //!           body as received
 //! ```
 //!

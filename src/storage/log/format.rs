@@ -10,7 +10,7 @@ use crate::{prompb::Version, time::Timestamp};
 /// How long the header of a segment is.
 pub(super) const SEGMENT_HEADER_BYTES: usize = 48;
 /// How long the header of a record is.
-pub(super) const RECORD_HEADER_BYTES: usize = 40;
+pub(super) const RECORD_HEADER_BYTES: usize = 44;
 /// The version of the format that is written, and the newest that is read.
 pub(super) const FORMAT_VERSION: u32 = 1;
 /// What a header of a record begins with, so that the next one is found behind damage.
@@ -19,7 +19,7 @@ pub(super) const MARKER: &[u8; 3] = b"rec";
 // A name for `file` and `hexdump`, and no text: the bytes after it tell when line ends were converted.
 const MAGIC: &[u8; 8] = b"slodlog\n";
 // What the header of a record has its own checksum of.
-const CHECKED_BYTES: usize = 28;
+const CHECKED_BYTES: usize = 32;
 
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(super) struct RecordHeader {
     pub(super) arrived: Timestamp,
     pub(super) version: Version,
     pub(super) epoch: u32,
+    /// How many records right before it were not acknowledged yet when it was written.
+    pub(super) unacknowledged: u32,
     pub(super) body_bytes: u32,
     /// Of the body, with these fields mixed in.
     checksum: u64,
@@ -109,7 +111,8 @@ impl RecordHeader {
             sequence: Sequence(u64_at(bytes, 8)),
             arrived: Timestamp(u64_at(bytes, 16) as i64),
             epoch: u32_at(bytes, 24),
-            checksum: u64_at(bytes, 32),
+            unacknowledged: u32_at(bytes, 28),
+            checksum: u64_at(bytes, CHECKED_BYTES + 4),
             seed,
         })
     }
@@ -125,8 +128,10 @@ impl RecordHeader {
     }
 }
 
-/// Writes a record behind what is in `buffer`.
-pub(super) fn encode_record(sequence: Sequence, entry: &Entry, buffer: &mut Vec<u8>) {
+/// Writes a record behind what is in `buffer`. So many right before it are not acknowledged.
+pub(super) fn encode_record(sequence: Sequence, entry: &Entry, unacknowledged: usize, buffer: &mut Vec<u8>) {
+    // A larger number says less than is known, and nothing wrong.
+    let unacknowledged = u32::try_from(unacknowledged).unwrap_or(u32::MAX);
     let body_bytes = u32::try_from(entry.body.len()).expect("`Log::append` turns away longer ones");
     let mut bytes = [0; RECORD_HEADER_BYTES];
     bytes[..3].copy_from_slice(MARKER);
@@ -135,9 +140,10 @@ pub(super) fn encode_record(sequence: Sequence, entry: &Entry, buffer: &mut Vec<
     bytes[8..16].copy_from_slice(&sequence.0.to_le_bytes());
     bytes[16..24].copy_from_slice(&entry.arrived.0.to_le_bytes());
     bytes[24..28].copy_from_slice(&entry.epoch.to_le_bytes());
+    bytes[28..32].copy_from_slice(&unacknowledged.to_le_bytes());
     let seed = xxh3_64(&bytes[..CHECKED_BYTES]);
-    bytes[28..32].copy_from_slice(&(seed as u32).to_le_bytes());
-    bytes[32..].copy_from_slice(&xxh3_64_with_seed(&entry.body, seed).to_le_bytes());
+    bytes[32..36].copy_from_slice(&(seed as u32).to_le_bytes());
+    bytes[36..].copy_from_slice(&xxh3_64_with_seed(&entry.body, seed).to_le_bytes());
     buffer.extend_from_slice(&bytes);
     buffer.extend_from_slice(&entry.body);
 }
@@ -206,12 +212,12 @@ mod tests {
         let body = Bytes::from_static(b"body");
         let entry = Entry { arrived: Timestamp(-1), version: Version::V2, epoch: 3, body: body.clone() };
         let mut bytes = Vec::new();
-        encode_record(Sequence(5), &entry, &mut bytes);
+        encode_record(Sequence(5), &entry, 4, &mut bytes);
         let header = RecordHeader::decode(&bytes).unwrap();
         assert!(header.matches(&body));
         assert_eq!(header.record_bytes(), bytes.len());
         assert_eq!((header.sequence, header.arrived), (Sequence(5), entry.arrived));
-        assert_eq!((header.version, header.epoch), (entry.version, entry.epoch));
+        assert_eq!((header.version, header.epoch, header.unacknowledged), (entry.version, entry.epoch, 4));
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
             let (header, body) = (RecordHeader::decode(&bytes), &bytes[RECORD_HEADER_BYTES..]);

@@ -28,8 +28,8 @@ pub struct Recovery {
     reader: Option<SegmentReader>,
     /// The sequence behind those met.
     expected: u64,
-    /// The sequence behind the last good record of all.
-    good_end: Sequence,
+    /// Where the records end that were acknowledged, as far as can be told.
+    solid_end: Sequence,
     /// A sequence behind every one that a segment may have.
     end: Sequence,
     report: Report,
@@ -130,7 +130,7 @@ impl Recovery {
         let segments: Vec<_> = on_disk.iter().copied().filter(|segment| segment.is_begun).collect();
         // Those before the last one that does not begin behind `from` hold nothing that is asked for.
         let index = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
-        let (good_end, end) = match segments.last() {
+        let (solid_end, end) = match segments.last() {
             Some(newest) => ends(&*disk, *newest)?,
             None => (Sequence(0), Sequence(0)),
         };
@@ -140,7 +140,7 @@ impl Recovery {
             report.add(Finding::Gone { from: from.0 });
         }
         let (from, expected) = (from.0, from.0);
-        Ok(Self { disk, from, on_disk, segments, index, reader: None, expected, good_end, end, report })
+        Ok(Self { disk, from, on_disk, segments, index, reader: None, expected, solid_end, end, report })
     }
 
     /// What was found up to here.
@@ -158,9 +158,15 @@ impl Recovery {
         &self.on_disk
     }
 
-    /// The sequence behind the last good record.
-    pub(super) fn good_end(&self) -> Sequence {
-        self.good_end
+    /// The newest segment that was begun, and those after it.
+    pub(super) fn unsettled(&self) -> &[Segment] {
+        let settled = self.on_disk.iter().rposition(|segment| segment.is_begun).unwrap_or(0);
+        &self.on_disk[settled..]
+    }
+
+    /// Where the records end that were acknowledged, as far as can be told.
+    pub(super) fn solid_end(&self) -> Sequence {
+        self.solid_end
     }
 
     /// A sequence that no record on the disk has, nor any after it.
@@ -203,7 +209,7 @@ impl Recovery {
 
     /// Where the acknowledged records of the segment being read end.
     fn acknowledged_end(&self) -> u64 {
-        self.segments.get(self.index).map_or(self.good_end, |next| next.follows).0
+        self.segments.get(self.index).map_or(self.solid_end, |next| next.follows).0
     }
 
     fn note_corrupt(&mut self, offset: u64, bytes: u64, sequences: Range<u64>) {
@@ -298,13 +304,13 @@ fn has_records(disk: &dyn Disk, segment: Segment) -> Result<bool, OpenError> {
     Ok(items.any(|item| matches!(item, Item::Record(_))))
 }
 
-/// Of the newest segment: the sequences behind its last good record, and behind all that may be in it.
+/// Of the newest segment: where the records end that may have been acknowledged, and a sequence behind all in it.
 fn ends(disk: &dyn Disk, newest: Segment) -> Result<(Sequence, Sequence), OpenError> {
     let mut reader = open(disk, newest)?;
     while reader.next(newest.first.0).is_some() {}
-    let good_end =
-        if reader.good_sequence() == newest.first.0 { newest.follows.0 } else { reader.good_sequence() };
-    Ok((Sequence(good_end), Sequence(reader.next_sequence())))
+    let is_solid = reader.solid() > newest.first.0;
+    let solid_end = if is_solid { Sequence(reader.solid()) } else { newest.follows };
+    Ok((solid_end, Sequence(reader.next_sequence())))
 }
 
 fn open(disk: &dyn Disk, segment: Segment) -> Result<SegmentReader, OpenError> {

@@ -26,8 +26,9 @@ pub(super) struct SegmentReader {
     chunk_at: u64,
     /// Where the next record is.
     at: u64,
-    /// The sequence behind the last good record.
-    good_sequence: u64,
+    /// Where the records end that were acknowledged or are all there: what is missing behind may never have been
+    /// written to its end.
+    solid: u64,
 }
 
 /// What stands next in a segment.
@@ -77,8 +78,8 @@ impl SegmentReader {
     pub(super) fn open(disk: &dyn Disk, name: &str, sequences: Range<u64>) -> io::Result<Self> {
         let file = disk.open(name)?;
         let len = file.len()?;
-        let (at, good_sequence) = (SEGMENT_HEADER_BYTES as u64, sequences.start);
-        Ok(Self { file, len, sequences, chunk: Bytes::new(), chunk_at: at, at, good_sequence })
+        let (at, solid) = (SEGMENT_HEADER_BYTES as u64, sequences.start);
+        Ok(Self { file, len, sequences, chunk: Bytes::new(), chunk_at: at, at, solid })
     }
 
     /// The sequence behind those met.
@@ -86,9 +87,9 @@ impl SegmentReader {
         self.sequences.start
     }
 
-    /// The sequence behind the last record that was handed out.
-    pub(super) fn good_sequence(&self) -> u64 {
-        self.good_sequence
+    /// Where the records end that were acknowledged or are all there, of those met.
+    pub(super) fn solid(&self) -> u64 {
+        self.solid
     }
 
     /// Goes on to the next item. Bodies of records below `from` are neither checked nor handed out.
@@ -117,9 +118,17 @@ impl SegmentReader {
                 return Ok(Some(self.pass(offset, header.sequence.0 + 1)));
             }
             self.sequences.start += 1;
-            self.good_sequence = self.sequences.start;
+            self.extend_solid(&header);
             let entry = entry(&header, body);
             return Ok(Some(Item::Record(Record { sequence: header.sequence, entry })));
+        }
+    }
+
+    fn extend_solid(&mut self, header: &RecordHeader) {
+        let sequence = header.sequence.0;
+        self.solid = self.solid.max(sequence.saturating_sub(u64::from(header.unacknowledged)));
+        if self.solid == sequence {
+            self.solid += 1;
         }
     }
 

@@ -85,22 +85,22 @@ impl Writer {
             low_space: None,
             space_checked: None,
             synced: None,
-            acknowledged: recovery.good_end(),
+            acknowledged: recovery.solid_end(),
             buffer: Vec::new(),
         };
-        if let Some(newest) = recovery.on_disk().last()
-            && let Err(failure) = writer.settle(newest)
-        {
-            writer.count_failure(&failure);
+        for segment in recovery.unsettled() {
+            if let Err(failure) = writer.settle(segment) {
+                writer.count_failure(&failure);
+            }
         }
         writer
     }
 
-    /// Syncs what the process before wrote to its last segment, since what comes now builds on it, and gives back what
-    /// it reserved and did not use.
-    fn settle(&self, newest: &Segment) -> Result<(), Failure> {
-        let file = self.disk.open(&name_of(newest.first)).map_err(failed("open"))?;
-        file.set_len(newest.bytes).map_err(failed("cut"))?;
+    /// Syncs what the process before wrote to a segment, since what comes now builds on it, and gives back what it
+    /// reserved and did not use.
+    fn settle(&self, segment: &Segment) -> Result<(), Failure> {
+        let file = self.disk.open(&name_of(segment.first)).map_err(failed("open"))?;
+        file.set_len(segment.bytes).map_err(failed("cut"))?;
         file.sync_data().map_err(failed("sync"))?;
         self.disk.sync_directory(DIRECTORY).map_err(failed("sync_directory"))
     }
@@ -149,7 +149,7 @@ impl Writer {
             self.open_segment(first, self.acknowledged, now)?;
         }
         for (sequence, queued) in (first.0..).map(Sequence).zip(entries) {
-            self.push(sequence, queued, now)?;
+            self.push(sequence, queued, (sequence.0 - first.0) as usize, now)?;
         }
         self.flush()?;
         if self.sync_is_due(now) {
@@ -164,12 +164,18 @@ impl Writer {
         Ok(())
     }
 
-    fn push(&mut self, sequence: Sequence, queued: &Queued, now: Timestamp) -> Result<(), Failure> {
+    fn push(
+        &mut self,
+        sequence: Sequence,
+        queued: &Queued,
+        unacknowledged: usize,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
         if self.is_full(format::record_bytes(&queued.entry.body)) {
             self.close_segment()?;
             self.open_segment(sequence, sequence, now)?;
         }
-        format::encode_record(sequence, &queued.entry, &mut self.buffer);
+        format::encode_record(sequence, &queued.entry, unacknowledged, &mut self.buffer);
         if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
 

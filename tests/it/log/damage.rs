@@ -11,7 +11,9 @@ use slod::{
     testing::faults::{FaultyDisk, Operation, Times},
 };
 
-use super::{AsDisk, START, config, disk_with, expected, open, open_at, read, read_from, segments, write};
+use super::{
+    AsDisk, START, config, disk_with, entry, expected, open, open_at, read, read_from, segments, write,
+};
 
 /// Which records are lost and what is found, in words.
 #[track_caller]
@@ -76,16 +78,16 @@ fn damage_is_told_with_its_place() {
     };
     // Records 0 and 1 have bodies of 17 and 70 bytes.
     check(
-        &flipped(48 + 40 + 5, 0),
+        &flipped(48 + 44 + 5, 0),
         12,
         &[0],
-        &["log/00000000000000000000.log: 57 damaged bytes at 48, records lost: 1 (from sequence 0)"],
+        &["log/00000000000000000000.log: 61 damaged bytes at 48, records lost: 1 (from sequence 0)"],
     );
     check(
-        &flipped(105 + 4, 7),
+        &flipped(109 + 4, 7),
         12,
         &[1],
-        &["log/00000000000000000000.log: 110 damaged bytes at 105, records lost: 1 (from sequence 1)"],
+        &["log/00000000000000000000.log: 114 damaged bytes at 109, records lost: 1 (from sequence 1)"],
     );
     check(
         &flipped(20, 3),
@@ -210,10 +212,31 @@ fn a_directory_that_cannot_be_read_is_told() {
 #[test]
 fn reading_is_counted() {
     let disk = disk_with(12);
-    disk.flip_bit("log/00000000000000000000.log", 48 + 40, 0);
+    disk.flip_bit("log/00000000000000000000.log", 48 + 44, 0);
     let metrics = Telemetry::new().log;
     read(&disk).1.count(&metrics);
     assert_eq!((metrics.recovered.get(), metrics.corrupt.get(), metrics.missing.get()), (11, 1, 0));
+}
+
+#[test]
+fn what_was_written_together_may_be_there_in_part() {
+    let disk = disk_with(3);
+    let log = open(&disk, config());
+    let tickets: Vec<_> = (3..7).map(|n| log.append(entry(n))).collect();
+    log.write_queued(START);
+    drop(tickets);
+    // Of the last round, as after a power cut before it was synced.
+    disk.flip_bit("log/00000000000000000003.log", 48 + 44, 0);
+    let (records, report) = read(&disk);
+    assert_eq!(records, expected([0, 1, 2, 4, 5, 6]));
+    assert!(matches!(report.findings[..], [Finding::Torn { .. }]), "{report:?}");
+    write(&open(&disk, config()), [7]);
+    assert_eq!((read(&disk).0.len(), read(&disk).1.lost()), (7, 0));
+    disk.remove("log/00000000000000000007.log").unwrap();
+    // A round that came after says that they were acknowledged.
+    write(&log, [7]);
+    let (records, report) = read(&disk);
+    assert_eq!((records.len(), report.lost()), (7, 1));
 }
 
 #[test]

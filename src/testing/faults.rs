@@ -84,8 +84,17 @@ struct File {
 #[derive(Clone, Debug)]
 struct Change {
     what: What,
-    /// Whether a sync failed since: no later one makes it durable.
-    is_lost: bool,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// No sync since.
+    Open,
+    /// A sync failed since: no later one makes it durable. If it ever was, then before what followed.
+    Lost,
+    /// Durable, after something that may be.
+    Synced,
 }
 
 #[derive(Clone, Debug)]
@@ -339,22 +348,32 @@ impl Renaming {
 impl File {
     fn change(&mut self, what: What) {
         apply(&mut self.content, &what);
-        self.changes.push(Change { what, is_lost: false });
+        self.changes.push(Change { what, fate: Fate::Open });
     }
 
     fn sync(&mut self) {
-        for change in self.changes.extract_if(.., |change| !change.is_lost) {
+        self.decide(Fate::Synced);
+        let certain = self.changes.iter().take_while(|change| change.fate == Fate::Synced).count();
+        for change in self.changes.drain(..certain) {
             apply(&mut self.durable, &change.what);
         }
     }
 
     fn fail_sync(&mut self) {
-        self.changes.iter_mut().for_each(|change| change.is_lost = true);
+        self.decide(Fate::Lost);
+    }
+
+    fn decide(&mut self, fate: Fate) {
+        self.changes
+            .iter_mut()
+            .filter(|change| change.fate == Fate::Open)
+            .for_each(|change| change.fate = fate);
     }
 
     fn crash(&mut self, random: &mut Random) {
         for change in std::mem::take(&mut self.changes) {
-            match random.below(3) {
+            let die = if change.fate == Fate::Synced { 1 } else { random.below(3) };
+            match die {
                 0 => (),
                 1 => apply(&mut self.durable, &change.what),
                 _ => apply(&mut self.durable, &torn(change.what, random)),
@@ -556,6 +575,22 @@ mod tests {
                 file.sync_data().unwrap();
             },
             &[Some(b"\0y"), Some(b"xy")],
+        );
+    }
+
+    #[test]
+    fn what_was_lost_does_not_undo_what_was_synced_later() {
+        check(
+            |disk| {
+                let file = disk.create("a/b").unwrap();
+                disk.sync_directory("a").unwrap();
+                file.write_all_at(b"old", 0).unwrap();
+                disk.fail(Operation::Sync, 0, ErrorKind::Other, Times::Once);
+                file.sync_data().unwrap_err();
+                file.write_all_at(b"new", 0).unwrap();
+                file.sync_data().unwrap();
+            },
+            &[Some(b"new")],
         );
     }
 

@@ -1,4 +1,4 @@
-//! Adding to windows from threads, counts that come late, and the tick over many SLOs.
+//! Adding to windows from threads, counts that come late, the tick over many SLOs, and storing their state.
 //!
 //! `cargo bench` measures; `cargo bench -- --test` runs each once, so that they keep working.
 
@@ -13,12 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slod::{
+    engine::{Exported, State},
     slo::{Budgeting, workbook_alerts},
-    testing::Fleet,
+    storage::codec::engine as codec,
+    testing::{Fleet, compress},
     time::Timestamp,
-    window::{Counts, Layout, OpenSlots, SliId, Windows},
+    window::{Counts, Layout, OpenSlots, Scope, SliId, Windows},
 };
 
 const NOW: Timestamp = Fleet::START;
@@ -177,5 +179,90 @@ fn tick(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, add, late, tick);
+/// What a checkpoint of 10,000 SLOs with a month of traffic takes of the thread that ticks, and what a start does.
+fn state(c: &mut Criterion) {
+    const SIZE: usize = 10_000;
+    let mut made: Option<Fleet> = None;
+    let mut group = c.benchmark_group("state");
+    group.sample_size(10);
+    group.bench_function("mark", |b| {
+        let fleet = made.get_or_insert_with(|| fleet(SIZE));
+        b.iter(|| black_box(fleet.engine().mark()));
+    });
+    for (name, scope) in [("export/everything", Scope::Everything), ("export/changed", Scope::Changed)] {
+        group.bench_function(name, |b| {
+            let fleet = made.get_or_insert_with(|| fleet(SIZE));
+            b.iter_custom(|exports| (0..exports).map(|_| timed_export(fleet, scope)).sum());
+        });
+    }
+    group.bench_function("import", |b| {
+        let fleet = made.get_or_insert_with(|| fleet(SIZE));
+        let state = stored(fleet, Scope::Everything);
+        let now = fleet.now;
+        b.iter_batched(
+            || state.clone(),
+            |state| black_box(Fleet::restored(SIZE, now, state)),
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("start", |b| b.iter(|| black_box(Fleet::new(SIZE))));
+    group.finish();
+    if let Some(fleet) = &mut made {
+        print_sizes(fleet, "everything", Scope::Everything);
+        timed_export(fleet, Scope::Changed);
+        print_sizes(fleet, "changed", Scope::Changed);
+    }
+}
+
+/// An export half a minute of traffic after the last one.
+fn timed_export(fleet: &mut Fleet, scope: Scope) -> Duration {
+    half_a_minute(fleet);
+    #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+    let start = Instant::now();
+    let mark = fleet.engine().mark();
+    fleet.engine().export(&mark, scope, &mut |part| drop(black_box(part)));
+    start.elapsed()
+}
+
+fn half_a_minute(fleet: &mut Fleet) {
+    for _ in 0..30 {
+        let at = fleet.now + SECOND;
+        let phase = (at.0 / 1_000) as usize % SCRAPE;
+        scrape(fleet, at, (phase..10_000).step_by(SCRAPE));
+        fleet.tick(SECOND);
+    }
+}
+
+fn stored(fleet: &mut Fleet, scope: Scope) -> State {
+    let mut state = State::default();
+    let mark = fleet.engine().mark();
+    state.begin_export(scope);
+    fleet.engine().export(&mark, scope, &mut |part| state.apply(part));
+    state
+}
+
+fn print_sizes(fleet: &mut Fleet, name: &str, scope: Scope) {
+    half_a_minute(fleet);
+    let mark = fleet.engine().mark();
+    let (mut parts, mut bytes, mut compressed) = ([0_usize; 4], [0_usize; 4], [0_usize; 4]);
+    fleet.engine().export(&mark, scope, &mut |part| {
+        let (kind, value) = match part {
+            Exported::Head(_, head) => (0, codec::encode_head(&head)),
+            Exported::Ring(_, _, ring) => (1, codec::encode_ring(ring)),
+            Exported::Pending(pending) => (2, codec::encode_pending(&pending)),
+            Exported::Clock(clock) => (3, codec::encode_clock(&clock)),
+            Exported::Removed(_) => return,
+        };
+        parts[kind] += 1;
+        bytes[kind] += value.len();
+        compressed[kind] += compress(&value).len();
+    });
+    for (kind, what) in ["heads", "rings", "pending"].into_iter().enumerate() {
+        let (parts, bytes, compressed) = (parts[kind], bytes[kind], compressed[kind]);
+        eprintln!("state/{name}: {parts} {what}, {bytes} bytes, {compressed} compressed");
+    }
+    eprintln!("state/{name}: {} bytes of windows in memory", fleet.window_memory());
+}
+
+criterion_group!(benches, add, late, tick, state);
 criterion_main!(benches);

@@ -192,13 +192,11 @@ impl Judged {
         self.memory.recoveries.fill(None);
     }
 
+    /// Series that were live before a restart are taken to be until the first of them is met.
     fn look(&mut self, presence: &Presence, moment: Moment) -> Sight {
-        let mut sight = Sight::new(presence, moment);
-        if self.is_presumed_live {
-            self.is_presumed_live = sight.is_recent && !sight.is_live;
-            sight = if self.is_presumed_live { sight.presume_live(moment) } else { sight };
-        }
-        sight
+        let sight = Sight::new(presence, moment);
+        self.is_presumed_live &= !sight.is_live;
+        if self.is_presumed_live { sight.presume_live(moment) } else { sight }
     }
 
     fn publish(&mut self, lifetime: Counts) -> Counts {
@@ -356,7 +354,7 @@ impl Sight {
     }
 
     fn presume_live(self, moment: Moment) -> Self {
-        Self { is_live: true, until: moment.at, ..self }
+        if self.is_recent { Self { is_live: true, until: moment.at, ..self } } else { self }
     }
 
     fn status(self, presence: &Presence, recent_events: f64, moment: Moment) -> DataStatus {

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use super::slos;
 use crate::{
-    engine::{self, Engine},
+    engine::{self, Engine, State},
     labels::Labels,
     matching::{Instance, Instances, Plan},
     report::Report,
     slo::{Slo, SloId},
-    telemetry::Telemetry,
+    telemetry::{EvaluationMetrics, Telemetry},
     time::{Latest, Timestamp},
     window::{Batch, Counts, OpenSlots},
 };
@@ -54,6 +54,25 @@ impl Fleet {
 
     /// This many SLOs over 30 days with the workbook's alerts, evaluated each second without delay.
     pub fn new(size: usize) -> Self {
+        Self::with_engine(size, |config, instances, open, telemetry| {
+            Engine::new(config, instances, open, telemetry, Self::START)
+        })
+    }
+
+    /// The same SLOs at a later time, with an engine that goes on from a state.
+    pub fn restored(size: usize, now: Timestamp, state: State) -> Self {
+        let fleet = Self::with_engine(size, |config, instances, open, telemetry| {
+            let restored = Engine::restored(config, instances, open, telemetry, now, state);
+            assert!(restored.lost.is_empty(), "BUG: {:?}", restored.lost);
+            restored.engine
+        });
+        Self { now, ..fleet }
+    }
+
+    fn with_engine(
+        size: usize,
+        engine: impl FnOnce(engine::Config, Arc<Instances>, Arc<OpenSlots>, EvaluationMetrics) -> Engine,
+    ) -> Self {
         let slo = slos(SPEC).remove(0);
         let named =
             |n: usize| Slo { id: SloId { service: "api".to_owned(), name: n.to_string() }, ..slo.clone() };
@@ -65,8 +84,7 @@ impl Fleet {
         all.iter().for_each(|instance| instance.note_live_series(1));
         let open = Arc::new(OpenSlots::new(SECOND));
         let telemetry = Telemetry::new();
-        let engine =
-            Engine::new(config, instances, Arc::clone(&open), telemetry.evaluation.clone(), Self::START);
+        let engine = engine(config, instances, Arc::clone(&open), telemetry.evaluation.clone());
         Self { now: Self::START, last_request: Latest::default(), engine, open, instances: all, telemetry }
     }
 
@@ -80,6 +98,11 @@ impl Fleet {
         self.now = self.now + step;
         self.last_request.note(self.now);
         self.engine.tick(self.now, &self.last_request)
+    }
+
+    /// Its engine.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
     }
 
     /// What slod says of the memory of its windows.

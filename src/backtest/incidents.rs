@@ -171,6 +171,11 @@ impl Incident {
     }
 }
 
+/// The time in which an alert that fires is about an incident.
+pub(super) fn tells(incident: Span) -> Span {
+    incident.longer(PAUSE_MAX)
+}
+
 /// A stretch in which the budget burned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Burn {
@@ -185,7 +190,8 @@ pub(super) struct Burns {
     open: Option<Burn>,
 }
 
-// The short window of the fastest alert of the SRE workbook: what comes back sooner is the same incident.
+// The short window of the fastest alert of the SRE workbook: what comes back sooner is the same incident, and what fires
+// as soon after one is about it. Burn rates rise while errors come in, so that no window makes an alert fire later.
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(300);
 
 // === impl Burns ===

@@ -1,14 +1,14 @@
 //! How alerts did in the incidents that were given.
 //!
-//! An alert *belongs* to an incident if it fires at any time from the incident's start until its short window after the
-//! end: so long it may take to notice that errors have stopped. *Precision* is the share of alerts that belong to an
+//! An alert *belongs* to an incident if it fires at any time from the incident's start until 5 minutes after its end: for
+//! scrapes that come late, and people who end incidents early. *Precision* is the share of alerts that belong to an
 //! incident, *recall* the share of incidents with an alert that belongs to them. It is detected with the first of these;
 //! what fired when it began detects it at once.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    incidents::Incident,
+    incidents::{Incident, tells},
     report::{Firing, InstanceReport, Score, Tier},
 };
 use crate::slo::{BurnRateAlert, Slo};
@@ -57,8 +57,8 @@ fn score((severity, tier): Kind, instances: &[InstanceReport], incidents: &[Inci
         .map(|(slo, firing)| (slo, firing, &slo.alerts[firing.alert]))
         .filter(|(_, _, alert)| is_kind(alert))
         .collect();
-    let belongs = |(slo, firing, alert): &(&Arc<Slo>, &Firing, &BurnRateAlert), incident: &Incident| {
-        incident.is_of(&slo.id) && firing.span.meets(incident.span.longer(alert.short))
+    let belongs = |(slo, firing, _): &(&Arc<Slo>, &Firing, &BurnRateAlert), incident: &Incident| {
+        incident.is_of(&slo.id) && firing.span.meets(tells(incident.span))
     };
     let could_tell = |incident: &&Incident| {
         instances.iter().any(|i| incident.is_of(&i.slo.id) && i.slo.alerts.iter().any(is_kind))
@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn precision_and_recall_of_a_case_done_by_hand() {
-        // Of the fast page (short window 5m): one within, one 4 minutes after the end, one of no incident; of the slow
-        // page (30m) one that fired before the last incident began.
+        // Of the fast page: one within, one 4 minutes after the end, one of no incident; of the slow one one that fired
+        // before the last incident began.
         let instance = instance(&[(0, 12, 30), (0, 104, 110), (0, 206, 210), (1, 290, 320)]);
         let incidents = [
             incident("a", None, 10, 20),

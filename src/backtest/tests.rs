@@ -261,3 +261,29 @@ fn the_tuner_finds_what_is_best() {
     };
     assert!(page.settings.iter().filter(|s| !s.is_present).all(is_front));
 }
+
+#[test]
+fn expressions_are_asked_at_their_steps() {
+    // What no sum expresses: the worst of two probes, each a gauge that fails for 30 minutes.
+    let spec = r#"
+apiVersion: slod.dev/v1
+kind: ServiceLevelObjective
+metadata: {name: probes, service: api}
+spec:
+  sli: {query: min(probe_success), step: 1m}
+  objective: {target: 99, window: 30d}
+"#;
+    let failing = |start: u32| move |minute: u32| (start..start + 30).contains(&minute);
+    let probe = |name: &str, fails: &dyn Fn(u32) -> bool| Series {
+        labels: Labels::new([(METRIC_NAME, "probe_success"), ("instance", name)]).unwrap(),
+        samples: (0..300)
+            .map(|minute| Sample { at: START + MINUTE * minute, value: f64::from(u8::from(!fails(minute))) })
+            .collect(),
+    };
+    let history = [probe("a", &failing(100)), probe("b", &failing(110))];
+    let report = replay(spec, config(), &history);
+    let InstanceReport { events, bad_events, firings, .. } = &report.instances[0];
+    assert!((*events - 299.0).abs() <= 1.0, "{events}");
+    assert_eq!(*bad_events, 40.0);
+    assert!(!firings.is_empty());
+}

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Config,
-    incidents::{Burn, Incident},
+    incidents::{Burn, Incident, tells},
     report::{Answer, Firing, InstanceReport, Met, Report, SeverityTotal, Tier},
     score,
     span::{Span, total, union},
@@ -167,7 +167,7 @@ fn severity_total(slo: &Slo, severity: &str, firings: &[Firing], weeks: f64) -> 
 fn answer(slo: &Slo, severity: &str, firings: &[Firing], incident: Span) -> Answer {
     let belongs = |firing: &&Firing| {
         let alert = &slo.alerts[firing.alert];
-        alert.severity == severity && firing.span.meets(incident.longer(alert.short))
+        alert.severity == severity && firing.span.meets(tells(incident))
     };
     let own: Vec<&Firing> = firings.iter().filter(belongs).collect();
     let first = own.iter().map(|firing| firing.span.start).min();

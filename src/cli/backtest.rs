@@ -19,7 +19,6 @@ use crate::{
     backtest::{self, Backtest, Incident, Report},
     config::{self, Flags, specs},
     daemon::SystemClock,
-    engine, ingest,
     slo::Slo,
     spec::Specs,
     time::{Clock, Timestamp, parse_duration},
@@ -68,6 +67,9 @@ struct HistoryArgs {
     /// History as `promtool tsdb dump` prints it; - for standard input
     #[arg(long = "tsdb-dump", value_name = "FILE")]
     tsdb_dump: Option<PathBuf>,
+    /// History of a server with Prometheus' API, at this URL or that of the first of the configured sources
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
+    source: Option<String>,
 }
 
 /// For whom to print.
@@ -107,8 +109,11 @@ pub(super) fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     let specs = args.load_specs()?;
     let incidents = args.incidents(&specs.slos)?;
     let range = args.range(clock.now())?;
-    let input = Input::new(&args.history)?;
-    let mut backtest = Backtest::new(args.select(specs.slos)?, args.config(incidents)?)?;
+    let daemon = args.as_configured()?;
+    let config = args.config(&daemon, incidents)?;
+    let configured = daemon.sources.into_iter().next().map(|source| source.client);
+    let input = Input::new(&args.history, configured, clock.now())?;
+    let mut backtest = Backtest::new(args.select(specs.slos)?, config)?;
     let progress = Progress::new();
     input.read(&mut backtest, range, &progress)?;
     let reading = clock.elapsed();
@@ -154,28 +159,34 @@ impl BacktestArgs {
     }
 
     /// As the daemon would be, whose configuration this is.
-    fn config(&self, incidents: Vec<Incident>) -> anyhow::Result<backtest::Config> {
+    fn config(&self, daemon: &config::Config, incidents: Vec<Incident>) -> anyhow::Result<backtest::Config> {
         let interval = parse_duration(&self.interval).context("cannot use --evaluation-interval")?;
         ensure!(
             interval >= SECOND && interval <= HOUR,
             "--evaluation-interval is {}, it must be within 1s and 1h",
             self.interval
         );
-        let (engine, ingest, groups_per_slo_max) = self.as_configured()?;
-        let resolution = engine.resolution();
+        let resolution = daemon.engine.resolution();
         ensure!(
             interval.as_millis().is_multiple_of(resolution.as_millis()),
             "--evaluation-interval is {}, it must be a multiple of the resolution of {} s (evaluation.interval)",
             self.interval,
             resolution.as_secs_f64()
         );
-        Ok(backtest::Config { interval, engine, ingest, groups_per_slo_max, incidents, tune: self.tune })
+        Ok(backtest::Config {
+            interval,
+            engine: daemon.engine.clone(),
+            ingest: daemon.ingest.clone(),
+            groups_per_slo_max: daemon.groups_per_slo_max,
+            incidents,
+            tune: self.tune,
+        })
     }
 
-    fn as_configured(&self) -> anyhow::Result<(engine::Config, ingest::Config, usize)> {
+    /// What the configuration file says, if it is there.
+    fn as_configured(&self) -> anyhow::Result<config::Config> {
         let file = Some(&*self.specs.config_file).filter(|file| file.exists());
-        let config = config::load(file, &Flags::default())?;
-        Ok((config.engine, config.ingest, config.groups_per_slo_max))
+        config::load(file, &Flags::default())
     }
 
     fn incidents(&self, slos: &[Slo]) -> anyhow::Result<Vec<Incident>> {

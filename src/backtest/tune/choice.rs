@@ -5,13 +5,17 @@
 //! single ones: a fast alert for outages and a slow one for what smoulders.
 //!
 //! The best is the one that misses the fewest, and among those has the least *cost*: the mean time to tell, and a
-//! price in time for each false alert a week.
+//! price in time for each false alert a week. It must be as sensitive to slow burns as the present setting: that none
+//! happened in this history is no reason to do without what would tell them.
 
 use std::time::Duration;
 
 use super::{Candidate, Grid, Outcome, Setting, Severity, SeverityTuning, Trial};
 use crate::{
-    backtest::span::{Span, total, union},
+    backtest::{
+        incidents::tells,
+        span::{Span, total, union},
+    },
     slo,
 };
 
@@ -36,6 +40,8 @@ struct Judged {
     members: Vec<usize>,
     outcome: Outcome,
     cost: f64,
+    /// The lowest burn rate that it tells.
+    slowest: f64,
 }
 
 // What a false alert a week is worth, in time to tell: nobody wants to be woken for nothing to know of outages five
@@ -78,17 +84,18 @@ fn choose_one(
     let candidates: Vec<Candidate> = severity.candidates().collect();
     let weeks = history.length().as_secs_f64() / WEEK_S;
     let price_s = if slo::is_urgent(&severity.model.severity) { PAGE_PRICE } else { TICKET_PRICE };
+    let factor = |member: &usize| severity.tier(grid, candidates[*member]).factor;
     let judge = |members: Vec<usize>| {
-        let grace = members.iter().map(|member| grid.pairs[candidates[*member].pair].1).max();
-        let outcome = outcome(&tried, &members, grace.unwrap_or_default());
+        let outcome = outcome(&tried, &members);
         let detection_s = outcome.detection_mean.unwrap_or_default().as_secs_f64();
         let cost = detection_s + price_s.as_secs_f64() * outcome.false_alerts as f64 / weeks;
-        Judged { members, outcome, cost }
+        let slowest = members.iter().map(factor).fold(f64::INFINITY, f64::min);
+        Judged { members, outcome, cost, slowest }
     };
     let place = |candidate: &Candidate| candidates.iter().position(|known| known == candidate);
     let present = judge(severity.present.iter().filter_map(place).collect());
     let mut all: Vec<Judged> = (0..candidates.len()).map(|member| judge(vec![member])).collect();
-    let best = most_promising(&all);
+    let best = most_promising(&all, &present);
     for (n, a) in best.iter().enumerate() {
         all.extend(best[n + 1..].iter().map(|b| judge(vec![*a, *b])));
     }
@@ -105,18 +112,20 @@ fn choose_one(
     }
 }
 
-/// The candidates from which settings of two are made.
-fn most_promising(all: &[Judged]) -> Vec<usize> {
-    let mut best = front(all);
-    best.truncate(COMBINED_MAX / 2);
+/// The candidates from which settings of two are made: those that nobody beats, the best, and the best for slow burns.
+fn most_promising(all: &[Judged], present: &Judged) -> Vec<usize> {
     let mut by_cost: Vec<&Judged> = all.iter().collect();
     by_cost.sort_by(|a, b| better(a, b));
-    for judged in by_cost {
-        if best.len() < COMBINED_MAX && !best.iter().any(|known| known.members == judged.members) {
-            best.push(judged);
+    let slow =
+        by_cost.iter().copied().filter(|judged| judged.is_as_sensitive(present)).take(COMBINED_MAX / 2);
+    let others = front(all).into_iter().take(COMBINED_MAX / 4).chain(by_cost.iter().copied());
+    let mut best: Vec<usize> = slow.map(|judged| judged.members[0]).collect();
+    for judged in others {
+        if best.len() < COMBINED_MAX && !best.contains(&judged.members[0]) {
+            best.push(judged.members[0]);
         }
     }
-    best.iter().map(|judged| judged.members[0]).collect()
+    best
 }
 
 fn settings(
@@ -130,7 +139,11 @@ fn settings(
     let mut shown = front(all);
     shown.retain(|judged| incidents == 0 || judged.outcome.missed < incidents);
     // Where nothing happened, nothing can be said of what would have told it.
-    let best = (incidents > 0).then(|| all.iter().min_by(|a, b| better(a, b))).flatten();
+    let best = (incidents > 0).then(|| {
+        let sensitive = all.iter().filter(|judged| judged.is_as_sensitive(present));
+        sensitive.min_by(|a, b| better(a, b))
+    });
+    let best = best.flatten();
     let best = best.map(|best| if is_as_good(present, best) { present } else { best });
     for needed in [Some(present), best].into_iter().flatten() {
         if !shown.iter().any(|shown| shown.members == needed.members) {
@@ -190,7 +203,7 @@ fn is_as_good(present: &Judged, best: &Judged) -> bool {
 }
 
 /// How the alerts of some candidates did together.
-fn outcome(tried: &[Tried], members: &[usize], grace: Duration) -> Outcome {
+fn outcome(tried: &[Tried], members: &[usize]) -> Outcome {
     let mut outcome = Outcome::default();
     let mut detections: Vec<Duration> = Vec::new();
     for tried in tried {
@@ -200,13 +213,12 @@ fn outcome(tried: &[Tried], members: &[usize], grace: Duration) -> Outcome {
                 union(members.iter().flat_map(|member| tried.firings[*member].iter().copied()).collect())
             }
         };
-        let belongs =
-            |firing: &Span| tried.incidents.iter().any(|incident| firing.meets(incident.longer(grace)));
+        let belongs = |firing: &Span| tried.incidents.iter().any(|incident| firing.meets(tells(*incident)));
         outcome.alerts += firings.len();
         outcome.false_alerts += firings.iter().filter(|firing| !belongs(firing)).count();
         outcome.firing += total(&firings);
         for incident in &tried.incidents {
-            let first = firings.iter().find(|firing| firing.meets(incident.longer(grace)));
+            let first = firings.iter().find(|firing| firing.meets(tells(*incident)));
             match first {
                 Some(firing) => detections.push(firing.start.since(incident.start)),
                 None => outcome.missed += 1,
@@ -217,6 +229,15 @@ fn outcome(tried: &[Tried], members: &[usize], grace: Duration) -> Outcome {
     outcome.detection_mean = (!detections.is_empty()).then(|| sum / detections.len() as u32);
     outcome.detection_max = detections.into_iter().max();
     outcome
+}
+
+// === impl Judged ===
+
+impl Judged {
+    /// Whether it tells burns as slow as the other does, give or take rounding.
+    fn is_as_sensitive(&self, other: &Self) -> bool {
+        self.slowest <= other.slowest * (1.0 + 1e-9)
+    }
 }
 
 // === impl Case ===

@@ -7,15 +7,18 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::{HistoryArgs, Progress, Range, complain};
 use crate::{
     backtest::{Backtest, TrackId},
     history::{self, Format, Sample, Summary},
     labels::{Labels, LabelsRef},
+    source::{self, Pieces, Source},
+    time::Timestamp,
 };
 
 /// History of a kind.
@@ -23,6 +26,8 @@ use crate::{
 pub(super) enum Input {
     /// A file, series by series: all of it is held before the replay begins.
     File { path: PathBuf, format: Format },
+    /// A server with Prometheus' API, in pieces of time: each is replayed before the next is asked for.
+    Source { source: Source, now: Timestamp },
 }
 
 /// A reader that says how far it has come.
@@ -32,16 +37,34 @@ struct Counted<'a, R> {
 }
 
 const BUFFER_BYTES: usize = 1 << 20;
+// As much as Prometheus keeps in a block that it has not merged; more at once is not faster.
+const PIECE: Duration = Duration::from_secs(2 * 3_600);
 
 // === impl Input ===
 
 impl Input {
-    pub(super) fn new(args: &HistoryArgs) -> anyhow::Result<Self> {
-        match (&args.openmetrics, &args.tsdb_dump) {
-            (Some(path), _) => Ok(Self::File { path: path.clone(), format: Format::OpenMetrics }),
-            (_, Some(path)) => Ok(Self::File { path: path.clone(), format: Format::Dump }),
-            (None, None) => anyhow::bail!("no history is given; see --openmetrics and its neighbours"),
+    /// What the command line names; `configured` is the source of the configuration.
+    pub(super) fn new(
+        args: &HistoryArgs,
+        configured: Option<source::Config>,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let file = |path: &PathBuf, format| Ok(Self::File { path: path.clone(), format });
+        match args {
+            HistoryArgs { openmetrics: Some(path), .. } => file(path, Format::OpenMetrics),
+            HistoryArgs { tsdb_dump: Some(path), .. } => file(path, Format::Dump),
+            HistoryArgs { source: Some(url), .. } => Self::source(url, configured, now),
+            _ => bail!("no history is given; see --openmetrics and its neighbours"),
         }
+    }
+
+    fn source(url: &str, configured: Option<source::Config>, now: Timestamp) -> anyhow::Result<Self> {
+        let config = if url.is_empty() {
+            configured.context("--source has no URL, and the configuration file has no sources")?
+        } else {
+            source::Config::new("--source", url.parse().context("cannot use the URL of --source")?)
+        };
+        Ok(Self::Source { source: Source::new(config)?, now })
     }
 
     /// Adds what it has of a time to a replay.
@@ -58,8 +81,39 @@ impl Input {
                 complain_of(&summary, format);
                 Ok(())
             }
+            Self::Source { source, now } => {
+                let range = Range { to: range.to.min(now), ..range };
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let histograms = runtime.block_on(read_source(&source, backtest, range, progress))?;
+                complain_of_histograms(histograms);
+                Ok(())
+            }
         }
     }
+}
+
+/// Replays piece by piece. Returns how many native histograms there were.
+async fn read_source(
+    source: &Source,
+    backtest: &mut Backtest,
+    range: Range,
+    progress: &Progress,
+) -> anyhow::Result<u64> {
+    if range.from == Timestamp(i64::MIN) {
+        bail!("--source needs --from: as long ago as its history is to be replayed, like 30d");
+    }
+    progress.asking(range);
+    let selectors = backtest.selectors();
+    let mut pieces = Pieces::new(range.from, range.to, PIECE);
+    let mut histograms = 0;
+    while let Some(piece) = source.read_next(&selectors, &mut pieces).await? {
+        piece.series.iter().for_each(|series| backtest.add(series));
+        histograms += piece.histograms;
+        // What follows may belong to the last step, too.
+        backtest.advance(piece.end, |_| ());
+        progress.step(piece.end);
+    }
+    Ok(histograms)
 }
 
 fn read_file(
@@ -115,11 +169,15 @@ fn complain_of(summary: &Summary, format: Format) {
         complain(&format!("{} lines cannot be read and are left out; the first:", summary.bad_lines));
         summary.first_bad.iter().for_each(|bad| complain(&format!("  {bad}")));
     }
-    if summary.histograms > 0 {
-        complain(&format!("{} native histograms are left out", summary.histograms));
-    }
+    complain_of_histograms(summary.histograms);
     if format == Format::OpenMetrics && !summary.has_eof && summary.bad_lines > 0 {
         complain("the file does not end with # EOF; it may be cut off");
+    }
+}
+
+fn complain_of_histograms(histograms: u64) {
+    if histograms > 0 {
+        complain(&format!("{histograms} native histograms are left out"));
     }
 }
 

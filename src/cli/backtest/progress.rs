@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::Range;
 use crate::{backtest::Backtest, time::Timestamp};
 
 /// A bar, first of what is read and then of what is replayed.
@@ -44,10 +45,19 @@ impl Progress {
     /// Begins to replay what was read.
     pub(super) fn replaying(&self, backtest: &Backtest) {
         let Some(ahead) = backtest.ahead() else { return };
+        self.of_time("replaying", ahead.start, ahead.end);
+    }
+
+    /// Begins to ask for a time, and to replay it.
+    pub(super) fn asking(&self, Range { from, to }: Range) {
+        self.of_time("asking   ", from, to);
+    }
+
+    fn of_time(&self, what: &str, start: Timestamp, end: Timestamp) {
         self.bar.reset();
-        self.bar.set_length(ahead.length().as_secs());
-        self.start.set(ahead.start);
-        self.style("replaying {bar:40} {percent}%, {eta} left");
+        self.bar.set_length(end.since(start).as_secs());
+        self.start.set(start);
+        self.style(&format!("{what} {{bar:40}} {{percent}}%, {{eta}} left"));
     }
 
     pub(super) fn step(&self, at: Timestamp) {

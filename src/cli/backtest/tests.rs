@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::*;
-use crate::{backtest::BacktestError, history::Format, testing::slos};
+use crate::{backtest::BacktestError, engine, history::Format, ingest, testing::slos};
 
 const SPEC: &str = r#"
 apiVersion: slod.dev/v1

@@ -16,7 +16,7 @@ const COLUMNS: &str =
 alerts a week: how often anything fires; false: of these, what belongs to no incident;
 minutes a week: how long anything fires; told after: mean and maximum from the start of incidents.
 * present, > recommended: fewest missed; then the least of mean time to tell, plus a price for each false
-alert a week (5 minutes for a page, an hour for others).";
+alert a week (5 minutes for a page, an hour for others); as sensitive to slow burns as at present.";
 
 pub(super) fn sections(report: &Report) -> Vec<Section> {
     let mut sections = Vec::new();
@@ -46,14 +46,14 @@ fn of_slo(tuning: &Tuning, weeks: f64) -> Vec<Section> {
 fn basis(tuning: &SeverityTuning) -> String {
     let of = match tuning.incident_share {
         Some(share) => format!("stretches that spent {} of the budget or more", percent(share, 2)),
-        None => "incidents that were given".to_owned(),
+        None => "as given".to_owned(),
     };
     let caution = match tuning.incidents {
         0 => "; nothing can be recommended without any",
         incidents if incidents < INCIDENTS_MIN => "; so few are a hint, no proof",
         _ => "",
     };
-    format!("{} settings on {} {of}{caution}", tuning.tried, tuning.incidents)
+    format!("settings tried: {}; incidents: {} ({of}){caution}", tuning.tried, tuning.incidents)
 }
 
 fn table(tuning: &SeverityTuning, weeks: f64) -> Table {

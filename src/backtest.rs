@@ -299,7 +299,13 @@ impl Backtest {
         let ha = ha::Config { replica_label: String::new(), ..self.config.ingest.ha.clone() };
         let ingest = ingest::Config { late_after: late, ha, ..self.config.ingest.clone() };
         let groups_per_slo_max = self.config.groups_per_slo_max;
-        let config = pipeline::Config { engine, ingest, groups_per_slo_max, pull_delay: Duration::ZERO };
+        let config = pipeline::Config {
+            engine,
+            ingest,
+            groups_per_slo_max,
+            pull_delay: Duration::ZERO,
+            begins_after: None,
+        };
         let pipeline = Pipeline::new(config, std::mem::take(&mut self.wide), &telemetry, start);
         Running {
             pipeline,

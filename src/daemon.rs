@@ -124,8 +124,7 @@ impl Daemon {
         let recovered = keeping::recover(data.path(), core, config.log, slos, &telemetry, &clock)?;
         let Recovered { pipeline, log, store, .. } = recovered;
         let kept = Arc::new(log);
-        let keeper =
-            Keeper::start(config.checkpoint_interval, Arc::clone(&kept), store, &telemetry, &clock)?;
+        let keeper = Keeper::start(config.checkpoint_interval, Arc::clone(&kept), store, &telemetry, &clock)?;
         let shared = Arc::new(Shared {
             ingest: Arc::clone(pipeline.ingest()),
             kept,
@@ -248,7 +247,9 @@ impl web::Service for Shared {
         let (counted, ticket) = self.count(version, body);
         Box::pin(async move {
             let kept = match ticket {
-                Some(ticket) => ticket.durable().await.map_err(|error| WriteError::NotKept(error.to_string())),
+                Some(ticket) => {
+                    ticket.durable().await.map_err(|error| WriteError::NotKept(error.to_string()))
+                }
                 None => Ok(()),
             };
             // What is not kept has to be sent again, whatever else is to be said of it.

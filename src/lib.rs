@@ -42,6 +42,7 @@ pub mod web;
 pub mod config;
 pub mod testing;
 
+pub mod backfill;
 pub mod backtest;
 pub mod daemon;
 

@@ -14,6 +14,6 @@ mod instances;
 mod plan;
 mod presence;
 
-pub use instances::{Changes, Directory, Instance, Instances, Known, Role, Succession};
+pub use instances::{Beginning, Changes, Directory, Instance, Instances, Known, Role, Succession};
 pub use plan::{Match, Plan, TermId, Worth};
 pub use presence::{Presence, PresenceState, Presences};

@@ -9,16 +9,17 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
-    engine::{self, Engine, Exported},
+    engine::{self, Engine, Exported, SliState},
     ingest::{self, Ingest, WriteError, WriteStats},
-    matching::{Directory, Instances, Known, Plan},
+    labels::Labels,
+    matching::{Beginning, Directory, Instances, Known, Plan, Role},
     prompb::Version,
     report::Report,
     sampling::{Answered, Order, Puller, PullerState, Sampler, SamplerState, Unanswered},
     slo::Slo,
     telemetry::{EvaluationMetrics, Telemetry},
     time::{Latest, Timestamp},
-    window::{OpenSlots, Scope},
+    window::{OpenSlots, RowError, Scope},
 };
 
 /// How its parts behave.
@@ -32,6 +33,8 @@ pub struct Config {
     pub groups_per_slo_max: usize,
     /// How far behind evaluated time sources are asked.
     pub pull_delay: Duration,
+    /// How long after they come into force SLOs count as they come, if what was before is filled in from history.
+    pub begins_after: Option<Duration>,
 }
 
 /// A daemon without its shell.
@@ -53,7 +56,7 @@ pub struct State {
     /// The instances whose SLOs are in force again, by their places in the plan.
     pub instances: Vec<Known>,
     /// From when on SLOs count as they come, by their places in the plan.
-    pub begins: HashMap<usize, Timestamp>,
+    pub beginnings: HashMap<usize, Beginning>,
     /// Their windows and alerts.
     pub engine: engine::State,
     /// The last samples of series.
@@ -87,12 +90,25 @@ pub struct Restored {
     pub lost: Vec<engine::Lost>,
 }
 
+// === impl Config ===
+
+impl Config {
+    /// The plan of SLOs that come into force at this time.
+    pub fn plan(&self, slos: Vec<Slo>, now: Timestamp) -> Plan {
+        let plan = Plan::new(slos, self.engine.resolution());
+        match self.begins_after {
+            Some(after) => plan.beginning_at(now + after),
+            None => plan,
+        }
+    }
+}
+
 // === impl Pipeline ===
 
 impl Pipeline {
     /// A pipeline for these SLOs that has seen nothing before `now`.
     pub fn new(config: Config, slos: Vec<Slo>, telemetry: &Telemetry, now: Timestamp) -> Self {
-        let plan = Arc::new(Plan::new(slos, config.engine.resolution()));
+        let plan = Arc::new(config.plan(slos, now));
         let instances = Arc::new(Instances::new(plan, config.groups_per_slo_max));
         Self::assemble(config, instances, telemetry, |config, instances, open, telemetry| {
             Engine::new(config, instances, open, telemetry, now)
@@ -108,8 +124,8 @@ impl Pipeline {
         now: Timestamp,
         state: State,
     ) -> Restored {
-        let State { instances, begins, engine: windows, memory, sampler, puller } = state;
-        let (instances, _) = Instances::continued(plan, config.groups_per_slo_max, instances, &begins);
+        let State { instances, beginnings, engine: windows, memory, sampler, puller } = state;
+        let (instances, _) = Instances::continued(plan, config.groups_per_slo_max, instances, &beginnings);
         let mut lost = Vec::new();
         let mut pipeline =
             Self::assemble(config, Arc::new(instances), telemetry, |config, instances, open, telemetry| {
@@ -210,6 +226,31 @@ impl Pipeline {
     /// Goes on at `now` after a time in which nothing could be heard.
     pub fn resume(&mut self, now: Timestamp) {
         self.engine.resume(now);
+    }
+
+    /// Adds the history of an SLO up to its beginning; nothing if it is not waited for any more. To be called between
+    /// two evaluations. Returns what could not be added.
+    pub fn absorb(
+        &mut self,
+        slo: &Slo,
+        beginning: Beginning,
+        histories: Vec<(Role, Labels, SliState)>,
+    ) -> Vec<RowError> {
+        let Some((generation, place)) = self.instances.unfilled_place(slo, beginning) else {
+            return Vec::new();
+        };
+        let mut errors = Vec::new();
+        for (role, group, state) in histories {
+            let instance = match role {
+                Role::Group => self.instances.group(generation, place, &group),
+                Role::Whole | Role::RollUp => self.instances.of_all(generation, place),
+            };
+            // Groups beyond the limit are in the roll-up.
+            let Some(instance) = instance else { continue };
+            errors.extend(self.engine.absorb(instance.sli, state).err());
+        }
+        self.instances.note_filled(place);
+        errors
     }
 
     /// Has nothing counted for a moment, and marks it. `position` is asked for at that moment.

@@ -75,7 +75,8 @@ fn tell(findings: &Findings, duration: Duration) {
     let Findings { state, log, damaged, left_behind, samples } = findings;
     if let Found::SetAside { to, reason } = state {
         tracing::error!(
-            kept_as = to, reason,
+            kept_as = to,
+            reason,
             "the state cannot be read and was set aside: SLOs have the history that the log holds"
         );
     }

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering, fence},
+        atomic::{AtomicI64, AtomicU64, Ordering, fence},
     },
     time::Duration,
 };
@@ -39,8 +39,9 @@ pub struct Instance {
     pub layout: Arc<Layout>,
     /// Whether it goes on with what it counted before a restart.
     pub is_continued: bool,
-    /// Events up to here are not counted as they come: they are filled in from history.
-    pub begins_at: Timestamp,
+    /// Events up to here are not counted as they come: they are filled in from history. In milliseconds; changes
+    /// only before the first request.
+    begins_at_ms: AtomicI64,
     spread_above_ms: i64,
     slices_cut_steps: bool,
     presence: PresenceRef,
@@ -63,11 +64,22 @@ pub struct Directory {
     /// The plan they are of.
     pub plan: Arc<Plan>,
     /// By SLO: from when on its events count as they come.
-    pub begins: Vec<Timestamp>,
+    pub beginnings: Vec<Beginning>,
     /// In the order of their numbers.
     pub instances: Vec<Arc<Instance>>,
     /// Another one whenever an instance has come or gone.
     pub version: u64,
+}
+
+/// From when on an SLO counts events as they come. What happened before is filled in from history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// Up to here events have been counted already: none, if the SLO is new.
+    pub from: Timestamp,
+    /// Up to here they are filled in.
+    pub at: Timestamp,
+    /// Whether that is done, or need not be.
+    pub is_filled: bool,
 }
 
 /// An instance from before a restart whose SLO goes on.
@@ -124,7 +136,7 @@ struct Inner {
     /// By SLO.
     groups: Vec<Groups>,
     /// By SLO: from when on its events count as they come.
-    begins: Vec<Timestamp>,
+    beginnings: Vec<Beginning>,
     /// What the tick has not heard of yet; without the presences.
     changes: Changes,
     presences: Presences,
@@ -159,18 +171,19 @@ impl Instances {
 
     /// As [`new`](Self::new), with instances from before a restart, which keep their numbers. One that cannot be
     /// here, because its number is taken or its SLO has no such part, is left out. Returns the numbers of those that
-    /// are here as well. `begins` tells from when on SLOs count that have been there before.
+    /// are here as well. `beginnings` are those of SLOs that have been there before.
     pub fn continued(
         plan: Arc<Plan>,
         groups_per_slo_max: usize,
         mut known: Vec<Known>,
-        begins: &HashMap<usize, Timestamp>,
+        beginnings: &HashMap<usize, Beginning>,
     ) -> (Self, HashSet<SliId>) {
         known.sort_by_key(|known| known.sli);
         let groups = vec![Groups::default(); plan.slos().len()];
-        let begin = |place| begins.get(&place).copied().unwrap_or(plan.begins_at());
-        let begins = (0..plan.slos().len()).map(begin).collect();
-        let mut inner = Inner { plan, groups, begins, ..Inner::default() };
+        let known_beginning = |place| beginnings.get(&place).copied();
+        let beginning = |place| known_beginning(place).unwrap_or_else(|| Beginning::of(&plan, place));
+        let beginnings = (0..plan.slos().len()).map(beginning).collect();
+        let mut inner = Inner { plan, groups, beginnings, ..Inner::default() };
         let numbers = known.into_iter().filter_map(|known| inner.open_known(known)).collect();
         let instances = Self { groups_per_slo_max, inner: Mutex::new(inner), closed: AtomicU64::new(0) };
         instances.open_all();
@@ -182,8 +195,45 @@ impl Instances {
         let inner = self.inner.lock();
         let mut instances: Vec<Arc<Instance>> = inner.known.values().cloned().collect();
         instances.sort_unstable_by_key(|instance| instance.sli);
-        let (plan, begins) = (Arc::clone(&inner.plan), inner.begins.clone());
-        Directory { plan, begins, instances, version: inner.version }
+        let (plan, beginnings) = (Arc::clone(&inner.plan), inner.beginnings.clone());
+        Directory { plan, beginnings, instances, version: inner.version }
+    }
+
+    /// The SLOs whose history is to be filled in, with their beginnings.
+    pub fn unfilled(&self) -> Vec<(Arc<Slo>, Beginning)> {
+        let inner = self.inner.lock();
+        let all = inner.plan.slos().zip(&inner.beginnings);
+        all.filter(|(_, beginning)| !beginning.is_filled).map(|(slo, at)| (Arc::clone(slo), *at)).collect()
+    }
+
+    /// The place of an SLO whose history is to be filled in up to this beginning still, and the plan's number.
+    pub fn unfilled_place(&self, slo: &Slo, beginning: Beginning) -> Option<(u64, usize)> {
+        let inner = self.inner.lock();
+        let place = inner.plan.slos().position(|known| known.has_history_of(slo))?;
+        (inner.beginnings[place] == beginning).then(|| (inner.plan.generation(), place))
+    }
+
+    /// Has all SLOs that had history begin again, after a time in which nothing could be counted. To be called before
+    /// the first request. Those that wait for history already go on waiting for that.
+    pub fn begin_again(&self, beginning: Beginning) {
+        let inner = &mut *self.inner.lock();
+        for (place, known) in inner.beginnings.iter_mut().enumerate() {
+            if known.is_filled && Beginning::of(&inner.plan, place) != Beginning::EVER {
+                *known = beginning;
+            }
+        }
+        for instance in inner.known.values() {
+            let at = inner.beginnings[instance.slo_index].at;
+            instance.begins_at_ms.store(at.0, Ordering::Relaxed);
+        }
+        inner.version += 1;
+    }
+
+    /// Notes that the history of an SLO has been filled in.
+    pub fn note_filled(&self, place: usize) {
+        let inner = &mut *self.inner.lock();
+        inner.beginnings[place].is_filled = true;
+        inner.version += 1;
     }
 
     /// The SLOs these are instances of.
@@ -318,7 +368,7 @@ impl Instances {
         };
         let presence = inner.presences.begin(sli);
         let instance = Instance::new(&inner.plan, slo_index, role, group, sli, presence);
-        let instance = Arc::new(Instance { begins_at: inner.begins[slo_index], ..instance });
+        let instance = Arc::new(Instance { begins_at_ms: inner.beginnings[slo_index].at.0.into(), ..instance });
         if role == Role::Group {
             inner.groups[slo_index].open += 1;
         }
@@ -345,17 +395,18 @@ impl Inner {
         let plan = Arc::new(plan.after(&self.plan));
         let places = plan.successors(&self.plan);
         let mut groups = vec![Groups::default(); plan.slos().len()];
-        let mut begins = vec![plan.begins_at(); plan.slos().len()];
+        let mut beginnings: Vec<Beginning> =
+            (0..plan.slos().len()).map(|place| Beginning::of(&plan, place)).collect();
         for (before, place) in places.iter().enumerate() {
             if let Some(place) = place {
                 groups[*place] = self.groups[before].clone();
-                begins[*place] = self.begins[before];
+                beginnings[*place] = self.beginnings[before];
             }
         }
         let has_new = places.iter().flatten().count() < plan.slos().len();
         let mut succession =
             Succession { generation: plan.generation(), instances: HashMap::new(), places, has_new };
-        (self.plan, self.groups, self.begins) = (plan, groups, begins);
+        (self.plan, self.groups, self.beginnings) = (plan, groups, beginnings);
         self.version += 1;
         std::mem::take(&mut self.known).into_values().for_each(|instance| {
             self.succeed_instance(&instance, &mut succession);
@@ -370,8 +421,8 @@ impl Inner {
         };
         let (group, presence) = (before.group.clone(), before.presence.clone());
         let instance = Instance::new(&self.plan, place, role, group, sli, presence);
-        let Instance { is_continued, begins_at, .. } = *before;
-        let instance = Arc::new(Instance { is_continued, begins_at, ..instance });
+        let (is_continued, begins_at_ms) = (before.is_continued, before.begins_at().0.into());
+        let instance = Arc::new(Instance { is_continued, begins_at_ms, ..instance });
         self.known.insert((place, role, instance.group.clone()), Arc::clone(&instance));
         self.changes.replaced.push(Arc::clone(&instance));
         succession.instances.insert(sli, instance);
@@ -394,8 +445,8 @@ impl Inner {
         }
         let presence = self.presences.begin(sli);
         let instance = Instance::new(&self.plan, slo_index, role, key.2.clone(), sli, presence);
-        let begins_at = self.begins[slo_index];
-        let instance = Arc::new(Instance { is_continued: true, begins_at, ..instance });
+        let begins_at_ms = self.beginnings[slo_index].at.0.into();
+        let instance = Arc::new(Instance { is_continued: true, begins_at_ms, ..instance });
         self.groups[slo_index].open += usize::from(role == Role::Group);
         self.changes.opened.push(Arc::clone(&instance));
         self.known.insert(key, instance);
@@ -409,6 +460,25 @@ impl Inner {
         let sli = Windows::next_id(self.numbers)?;
         self.numbers += 1;
         Some(sli)
+    }
+}
+
+// === impl Beginning ===
+
+impl Beginning {
+    /// Before everything: nothing is to be filled in.
+    pub const EVER: Self = Self { from: Timestamp(i64::MIN), at: Timestamp(i64::MIN), is_filled: true };
+
+    /// That of an SLO which counts as it comes what happens after this.
+    pub fn after(at: Timestamp) -> Self {
+        Self { at, is_filled: false, ..Self::EVER }
+    }
+
+    /// That of an SLO of a plan which is new there. Without series there is no history of them.
+    fn of(plan: &Plan, place: usize) -> Self {
+        let has_history = !plan.slo(place).indicator.selectors().is_empty();
+        let begins_at = plan.begins_at().filter(|_| has_history);
+        begins_at.map_or(Self::EVER, Self::after)
     }
 }
 
@@ -433,11 +503,16 @@ impl Instance {
             spread_above_ms: shortest / SPREAD_ABOVE_PART,
             slices_cut_steps: layout.slices_cut_steps(),
             is_continued: false,
-            begins_at: Timestamp(i64::MIN),
+            begins_at_ms: i64::MIN.into(),
             layout,
             presence,
             slo,
         }
+    }
+
+    fn begins_at(&self) -> Timestamp {
+        // Relaxed: a figure that stands for itself.
+        Timestamp(self.begins_at_ms.load(Ordering::Relaxed))
     }
 
     /// Notes a sample of one of its series. Returns since when none had been seen, if that was so long that
@@ -471,7 +546,7 @@ impl Instance {
 
     /// Adds the events of `(from, at]`: at their time, or over the interval if that is a gap.
     pub fn add(&self, batch: &mut Batch<'_>, from: Timestamp, at: Timestamp, events: Counts) {
-        if at <= self.begins_at {
+        if at <= self.begins_at() {
             // History has it.
         } else if self.is_gap(from, at) {
             let (from, events) = self.after_beginning(from, at, events);
@@ -485,12 +560,13 @@ impl Instance {
 
     /// Of events spread over `(from, at]` those that history does not have.
     fn after_beginning(&self, from: Timestamp, at: Timestamp, events: Counts) -> (Timestamp, Counts) {
-        if from >= self.begins_at {
+        let begins_at = self.begins_at();
+        if from >= begins_at {
             return (from, events);
         }
-        let part = (at.0 - self.begins_at.0) as f64 / (at.0 - from.0) as f64;
+        let part = (at.0 - begins_at.0) as f64 / (at.0 - from.0) as f64;
         let share = |count: f64| if count.fract() == 0.0 { (count * part).round() } else { count * part };
-        (self.begins_at, Counts { bad: share(events.bad), total: share(events.total) })
+        (begins_at, Counts { bad: share(events.bad), total: share(events.total) })
     }
 
     /// Whether an increment over this interval stands for a gap, and is to be spread over it.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The SLOs in force.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan {
     slos: Vec<Planned>,
     terms: Vec<PlannedTerm>,
@@ -23,7 +23,7 @@ pub struct Plan {
     /// Each of another shape.
     layouts: Vec<Arc<Layout>>,
     generation: u64,
-    begins_at: Timestamp,
+    begins_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -82,19 +82,6 @@ const SEPARATOR: u8 = 0xff;
 
 // === impl Plan ===
 
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            slos: Vec::new(),
-            terms: Vec::new(),
-            index: TermIndex::default(),
-            layouts: Vec::new(),
-            generation: 0,
-            begins_at: Timestamp(i64::MIN),
-        }
-    }
-}
-
 impl Plan {
     /// A plan for these SLOs, evaluated at multiples of `resolution`.
     pub fn new(slos: Vec<Slo>, resolution: Duration) -> Self {
@@ -116,11 +103,11 @@ impl Plan {
     /// happened up to then is filled in from history.
     #[must_use]
     pub fn beginning_at(self, at: Timestamp) -> Self {
-        Self { begins_at: at, ..self }
+        Self { begins_at: Some(at), ..self }
     }
 
-    /// From when on SLOs that were not in force before count as they come.
-    pub fn begins_at(&self) -> Timestamp {
+    /// From when on SLOs that were not in force before count as they come; `None` if at once.
+    pub fn begins_at(&self) -> Option<Timestamp> {
         self.begins_at
     }
 

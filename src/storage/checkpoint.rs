@@ -17,7 +17,7 @@ use super::{
 use crate::{
     engine::Exported,
     ingest::Memory,
-    matching::Directory,
+    matching::{Beginning, Directory},
     pipeline::{Mark, Pipeline},
     time::Timestamp,
     window::{RingPlace, Scope, SliId},
@@ -43,10 +43,11 @@ pub struct Checkpoints {
     written: Option<Written>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Written {
     directory: u64,
     generation: u64,
+    beginnings: Vec<Beginning>,
 }
 
 // More than any layout has.
@@ -74,14 +75,15 @@ impl Checkpoints {
     ) -> Checkpoint {
         let (position, mark) = pipeline.freeze(position);
         let before = self.written.take();
+        let before = before.as_ref();
         let scope = if before.is_some() { Scope::Changed } else { Scope::Everything };
         let mut checkpoint = Checkpoint { position, at, clear: Vec::new(), changes: Vec::new() };
         checkpoint.put_directory(&mark.directory, before);
         checkpoint.put_memory(&mark.memory);
         checkpoint.put_windows(pipeline, &mark, scope);
         checkpoint.put_sampling(pipeline);
-        let Directory { plan, version, .. } = &mark.directory;
-        self.written = Some(Written { directory: *version, generation: plan.generation() });
+        let Directory { plan, beginnings, version, .. } = mark.directory;
+        self.written = Some(Written { directory: version, generation: plan.generation(), beginnings });
         checkpoint
     }
 
@@ -95,13 +97,14 @@ impl Checkpoints {
 
 impl Checkpoint {
     /// The keys of SLOs are their places in the plan.
-    fn put_directory(&mut self, directory: &Directory, before: Option<Written>) {
-        let Directory { plan, begins, instances, version } = directory;
-        if before.is_none_or(|before| before.generation != plan.generation()) {
+    fn put_directory(&mut self, directory: &Directory, before: Option<&Written>) {
+        let Directory { plan, beginnings, instances, version } = directory;
+        if before
+            .is_none_or(|before| before.generation != plan.generation() || before.beginnings != *beginnings)
+        {
             self.clear.push(Part::Slos);
-            for (place, (slo, begins_at)) in plan.slos().zip(begins).enumerate() {
-                let begins_at = (*begins_at > Timestamp(i64::MIN)).then_some(*begins_at);
-                let slo = SloState { id: slo.id.clone(), identity: slo.identity(), begins_at };
+            for (place, (slo, beginning)) in plan.slos().zip(beginnings).enumerate() {
+                let slo = SloState { id: slo.id.clone(), identity: slo.identity(), beginning: *beginning };
                 self.put(Part::Slos, key(place as u32), instances::encode_slo(&slo));
             }
         }

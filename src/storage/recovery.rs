@@ -84,7 +84,7 @@ pub fn recover(
     now: Timestamp,
 ) -> Result<Recovered, RecoverError> {
     let Opened { store, found } = StateStore::open(disk, &telemetry.state)?;
-    let plan = Arc::new(Plan::new(slos, config.engine.resolution()));
+    let plan = Arc::new(config.plan(slos, now));
     let checkpoint = store.checkpoint();
     let loaded = if checkpoint.is_some() { load(&store, &plan)? } else { Loaded::default() };
     let position = Sequence(checkpoint.map_or(0, |checkpoint| checkpoint.position));
@@ -170,7 +170,7 @@ impl Loading<'_> {
         let in_force: HashMap<&SloId, usize> =
             plan.slos().enumerate().map(|(place, slo)| (&slo.id, place)).collect();
         let mut places = HashMap::new();
-        let (mut left_behind, mut begins) = (0, HashMap::new());
+        let (mut left_behind, mut beginnings) = (0, HashMap::new());
         self.each(Part::Slos, "an SLO, whose history ends", |_, key, value| {
             let slo = instances::decode_slo(value)?;
             let same = in_force.get(&slo.id).filter(|place| plan.slo(**place).identity() == slo.identity);
@@ -178,13 +178,13 @@ impl Loading<'_> {
                 Some(place) => {
                     places.insert(number(key)?, *place);
                     // Also where it is none: an SLO that was there before counts on.
-                    begins.insert(*place, slo.begins_at.unwrap_or(Timestamp(i64::MIN)));
+                    beginnings.insert(*place, slo.beginning);
                 }
                 None => left_behind += 1,
             }
             Ok(())
         })?;
-        self.loaded.state.begins = begins;
+        self.loaded.state.beginnings = beginnings;
         self.loaded.left_behind = left_behind;
         Ok(places)
     }
@@ -246,10 +246,14 @@ impl Loading<'_> {
 
     fn memory(&mut self, places: &Places) -> Result<(), ReadError> {
         let mut memory = Memory::default();
-        self.each(Part::Series, "the last samples of up to 1,024 series, which begin anew", |_, _, value| {
-            memory.series.extend(codec::counter::decode_series(value)?);
-            Ok(())
-        })?;
+        self.each(
+            Part::Series,
+            "the last samples of up to 1,024 series, which begin anew",
+            |_, _, value| {
+                memory.series.extend(codec::counter::decode_series(value)?);
+                Ok(())
+            },
+        )?;
         self.each(Part::Targets, "the scrapes of up to 1,024 targets", |_, _, value| {
             let targets = instances::decode_targets(value)?.into_iter();
             memory.targets.extend(targets.filter_map(|mut target| {

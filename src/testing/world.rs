@@ -59,7 +59,13 @@ impl World {
         groups_per_slo_max: usize,
     ) -> Self {
         let telemetry = Telemetry::new();
-        let config = pipeline::Config { engine, ingest, groups_per_slo_max, pull_delay: Duration::ZERO };
+        let config = pipeline::Config {
+            engine,
+            ingest,
+            groups_per_slo_max,
+            pull_delay: Duration::ZERO,
+            begins_after: None,
+        };
         let pipeline = Pipeline::new(config, slos, &telemetry, now);
         Self { pipeline, telemetry }
     }

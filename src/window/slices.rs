@@ -150,7 +150,8 @@ impl SliceColumn {
         self.tails[row] += from.tails[from_row];
         let mut differences = Vec::new();
         for number in self.newest - self.kept as i64..self.newest {
-            let (own, more) = (self.rings[row].get(self.index(number)), from.rings[from_row].get(from.index(number)));
+            let (own, more) =
+                (self.rings[row].get(self.index(number)), from.rings[from_row].get(from.index(number)));
             if more == Counts::ZERO {
                 continue;
             }

@@ -1,7 +1,12 @@
 //! Temporary.
 
 use super::DecodeError;
-use crate::{counter::{Counter, CounterState}, ingest::SeriesMemory, labels::SeriesKey, time::Timestamp};
+use crate::{
+    counter::{Counter, CounterState},
+    ingest::SeriesMemory,
+    labels::SeriesKey,
+    time::Timestamp,
+};
 
 /// Temporary.
 pub fn encode_series(series: &[SeriesMemory]) -> Vec<u8> {

@@ -12,7 +12,7 @@ use crate::{
         ha::{ElectedState, ElectionsState},
     },
     labels::Labels,
-    matching::Role,
+    matching::{Beginning, Role},
     slo::SloId,
     time::Timestamp,
 };
@@ -24,8 +24,8 @@ pub struct SloState {
     pub id: SloId,
     /// What it asks; see [`Slo::identity`](crate::slo::Slo::identity).
     pub identity: String,
-    /// From when on its events count as they come, if not from ever.
-    pub begins_at: Option<Timestamp>,
+    /// From when on its events count as they come.
+    pub beginning: Beginning,
 }
 
 /// One of its instances.
@@ -42,8 +42,11 @@ pub struct InstanceState {
 /// The bytes of an SLO.
 pub fn encode_slo(slo: &SloState) -> Vec<u8> {
     let SloId { service, name } = slo.id.clone();
-    let begins_ms = slo.begins_at.map(|at| at.0);
-    generated::Slo { service, name, identity: slo.identity.clone(), begins_ms }.encode_to_vec()
+    let some = |at: Timestamp| (at != Beginning::EVER.at).then_some(at.0);
+    let Beginning { from, at, is_filled } = slo.beginning;
+    let (counted_to_ms, begins_ms, is_unfilled) = (some(from), some(at), !is_filled);
+    let identity = slo.identity.clone();
+    generated::Slo { service, name, identity, counted_to_ms, begins_ms, is_unfilled }.encode_to_vec()
 }
 
 /// The SLO of these bytes.
@@ -51,8 +54,11 @@ pub fn encode_slo(slo: &SloState) -> Vec<u8> {
 /// # Errors
 /// When they are none.
 pub fn decode_slo(bytes: &[u8]) -> Result<SloState, DecodeError> {
-    let generated::Slo { service, name, identity, begins_ms } = generated::Slo::decode(bytes)?;
-    Ok(SloState { id: SloId { service, name }, identity, begins_at: begins_ms.map(Timestamp) })
+    let message = generated::Slo::decode(bytes)?;
+    let generated::Slo { service, name, identity, counted_to_ms, begins_ms, is_unfilled } = message;
+    let time = |ms: Option<i64>| ms.map_or(Beginning::EVER.at, Timestamp);
+    let beginning = Beginning { from: time(counted_to_ms), at: time(begins_ms), is_filled: !is_unfilled };
+    Ok(SloState { id: SloId { service, name }, identity, beginning })
 }
 
 /// The bytes of an instance.
@@ -172,8 +178,9 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let id = SloId { service: "api".to_owned(), name: "latency".to_owned() };
-        for begins_at in [None, Some(Timestamp(0)), Some(Timestamp(-7))] {
-            let slo = SloState { id: id.clone(), identity: "counted/1 …".to_owned(), begins_at };
+        let filled = Beginning { from: Timestamp(-7), at: Timestamp(0), is_filled: true };
+        for beginning in [Beginning::EVER, Beginning::after(Timestamp(7)), filled] {
+            let slo = SloState { id: id.clone(), identity: "counted/1 …".to_owned(), beginning };
             assert_eq!(decode_slo(&encode_slo(&slo)).unwrap(), slo);
         }
         for role in [Role::Whole, Role::RollUp, Role::Group] {
@@ -192,9 +199,13 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_told() {
-        let error = |message: generated::Targets| decode_targets(&message.encode_to_vec()).unwrap_err().to_string();
+        let error =
+            |message: generated::Targets| decode_targets(&message.encode_to_vec()).unwrap_err().to_string();
         let targets = generated::Targets { slo: vec![1], ..Default::default() };
-        assert_eq!(error(targets), "a message that makes no sense: columns of targets have different lengths");
+        assert_eq!(
+            error(targets),
+            "a message that makes no sense: columns of targets have different lengths"
+        );
         let ms = vec![0];
         let columns = generated::Targets {
             slo: vec![1],
@@ -206,7 +217,10 @@ mod tests {
         let targets = generated::Targets { labels: vec![2], text: vec!["job".to_owned()], ..columns };
         assert_eq!(error(targets), "a message that makes no sense: a target has more labels than there are");
         let instance = generated::Instance { group: vec!["zone".to_owned()], ..Default::default() };
-        assert_eq!(decode_instance(&instance.encode_to_vec()).unwrap_err().to_string(), "a message that makes no sense: a label has no value");
+        assert_eq!(
+            decode_instance(&instance.encode_to_vec()).unwrap_err().to_string(),
+            "a message that makes no sense: a label has no value"
+        );
     }
 
     proptest! {

@@ -8,8 +8,8 @@ use crate::{
     window::{
         Layout, PendingState, RingPlace, RingState, RowError, RowState, Scope, SliId,
         coverage::Coverage,
-        table::Table,
         open::{Deferred, What},
+        table::Table,
     },
 };
 

@@ -1,0 +1,171 @@
+//! Fills in what happened before SLOs were streamed.
+//!
+//! ```text
+//! history, piece by piece ─▶ a pipeline of its own, for these SLOs alone ─▶ histories ─▶ added to those that are streamed
+//! ```
+//!
+//! A streamed SLO counts what happens after a certain moment, its beginning ([`Instance::begins_at`]), and history what
+//! happened up to then: so a sample counts once, wherever it was seen. The series are followed for a while before that
+//! moment, so that their growth across it is known to the stream. History goes through the same code as the stream.
+//!
+//! It does not know where history comes from, nor the clock. The invariant: the histories that [`Backfill::finish`] gives
+//! have no event after the beginning, and all before that history has.
+//!
+//! [`Instance::begins_at`]: crate::matching::Instance::begins_at
+
+use std::time::Duration;
+
+use crate::{
+    engine::{self, Exported, SliState},
+    history::Series,
+    labels::{Labels, Selector},
+    matching::{Beginning, Plan, Role},
+    pipeline::{self, Pipeline},
+    prompb::{self, Version, Writer},
+    slo::{Slo, SloId},
+    telemetry::Telemetry,
+    time::Timestamp,
+    window::Scope,
+};
+
+/// The filling of some SLOs.
+#[derive(Debug)]
+pub struct Backfill {
+    pipeline: Pipeline,
+    selectors: Vec<Selector>,
+    /// The first moment that is of interest, and the last.
+    from: Timestamp,
+    until: Timestamp,
+    /// Up to where history has been counted.
+    at: Timestamp,
+    /// How far the clock of its pipeline is ahead of event time.
+    ahead: Duration,
+    samples: u64,
+    writer: Writer,
+}
+
+/// The history of an instance.
+#[derive(Debug)]
+pub struct Filled {
+    /// Its SLO.
+    pub slo: SloId,
+    /// Which part of it.
+    pub role: Role,
+    /// The labels of its group.
+    pub group: Labels,
+    /// What was counted.
+    pub state: SliState,
+}
+
+// Windows are as wide as hours then, and slots of seconds are over within the step.
+const STEP: Duration = Duration::from_secs(10);
+// As far back as Prometheus looks for the sample before.
+const LEAD: Duration = Duration::from_secs(300);
+const SAMPLES_PER_REQUEST: usize = 2_000;
+
+// === impl Backfill ===
+
+impl Backfill {
+    /// The filling of SLOs that have the same beginning.
+    pub fn new(config: pipeline::Config, slos: Vec<Slo>, beginning: Beginning) -> Self {
+        let Beginning { from: counted_to, at: until, .. } = beginning;
+        let resolution = config.engine.resolution();
+        let plan = Plan::new(slos.clone(), resolution);
+        let longest_ms = (0..slos.len()).map(|place| plan.layout(place).longest_ms()).max().unwrap_or(0);
+        let from = Timestamp(until.0 - longest_ms).max(counted_to - LEAD).floor(resolution);
+        let selectors = slos.iter().flat_map(|slo| slo.indicator.selectors());
+        let mut selectors: Vec<Selector> = selectors.cloned().collect();
+        selectors.sort_by_cached_key(ToString::to_string);
+        selectors.dedup();
+        let ahead = config.engine.delay + resolution;
+        let engine = engine::Config { sender_timeout: Duration::MAX, ..config.engine };
+        // What was counted already begins nothing but growth.
+        let begins_after = Some(counted_to.since(from + ahead)).filter(|_| counted_to > from);
+        let config = pipeline::Config { engine, begins_after, ..config };
+        let pipeline = Pipeline::new(config, slos, &Telemetry::new(), from + ahead);
+        Self { pipeline, selectors, from, until, at: from, ahead, samples: 0, writer: Writer::default() }
+    }
+
+    /// Which series it needs.
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
+
+    /// The time that is of interest, with both its ends.
+    pub fn span(&self) -> (Timestamp, Timestamp) {
+        (self.from, self.until)
+    }
+
+    /// How much of the time has been counted, from 0 to 1.
+    pub fn progress(&self) -> f64 {
+        (self.at.0 - self.from.0) as f64 / (self.until.0 - self.from.0).max(1) as f64
+    }
+
+    /// How many samples it has taken.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Counts the samples of the time up to `to`, behind those that it was given before.
+    pub fn add(&mut self, series: &[Series], to: Timestamp) {
+        let labels: Vec<Vec<u8>> =
+            series.iter().map(|series| prompb::encode_labels(series.labels.iter())).collect();
+        let mut samples: Vec<(Timestamp, usize, f64)> = Vec::new();
+        for (number, series) in series.iter().enumerate() {
+            let own = series.samples.iter().filter(|sample| sample.at <= self.until);
+            samples.extend(own.map(|sample| (sample.at, number, sample.value)));
+        }
+        // Stable: series stay in their order.
+        samples.sort_by_key(|(at, ..)| *at);
+        self.samples += samples.len() as u64;
+        let mut rest = samples.as_slice();
+        while let Some((next, ..)) = rest.first() {
+            self.advance(*next);
+            let end = self.at + STEP;
+            let step = rest.partition_point(|(at, ..)| *at <= end);
+            for request in rest[..step].chunks(SAMPLES_PER_REQUEST) {
+                self.write(request, &labels, end);
+            }
+            rest = &rest[step..];
+        }
+        self.advance(to.min(self.until));
+    }
+
+    /// Every history, once everything has been added.
+    pub fn finish(mut self) -> Vec<Filled> {
+        self.at = self.until;
+        // Twice: what was opened in the last step is counted by the one after.
+        let resolution = self.ahead;
+        self.pipeline.tick(self.until + self.ahead);
+        self.pipeline.tick(self.until + self.ahead + resolution);
+        let ((), mark) = self.pipeline.freeze(|| ());
+        let mut state = engine::State::default();
+        self.pipeline.export(&mark, Scope::Everything, &mut |part: Exported| state.apply(part));
+        let filled = mark.directory.instances.iter().filter_map(|instance| {
+            Some(Filled {
+                slo: instance.slo.id.clone(),
+                role: instance.role,
+                group: instance.group.clone(),
+                state: state.slis.remove(&instance.sli)?,
+            })
+        });
+        filled.collect()
+    }
+
+    /// Evaluates up to the last step before a time.
+    fn advance(&mut self, to: Timestamp) {
+        while self.at + STEP < to {
+            self.at = self.at + STEP;
+            self.pipeline.tick(self.at + self.ahead);
+        }
+    }
+
+    fn write(&mut self, request: &[(Timestamp, usize, f64)], labels: &[Vec<u8>], now: Timestamp) {
+        self.writer.clear();
+        for (at, number, value) in request {
+            self.writer.push(&labels[*number], at.0, *value);
+        }
+        // What is refused was never streamed either.
+        let _ = self.pipeline.write_message(Version::V1, self.writer.message(), now + self.ahead);
+    }
+}

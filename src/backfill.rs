@@ -4,14 +4,12 @@
 //! history, piece by piece ─▶ a pipeline of its own, for these SLOs alone ─▶ histories ─▶ added to those that are streamed
 //! ```
 //!
-//! A streamed SLO counts what happens after a certain moment, its beginning ([`Instance::begins_at`]), and history what
+//! A streamed SLO counts what happens after a certain moment, its beginning ([`Beginning`]), and history what
 //! happened up to then: so a sample counts once, wherever it was seen. The series are followed for a while before that
 //! moment, so that their growth across it is known to the stream. History goes through the same code as the stream.
 //!
 //! It does not know where history comes from, nor the clock. The invariant: the histories that [`Backfill::finish`] gives
 //! have no event after the beginning, and all before that history has.
-//!
-//! [`Instance::begins_at`]: crate::matching::Instance::begins_at
 
 use std::time::Duration;
 

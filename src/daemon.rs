@@ -119,6 +119,7 @@ impl Daemon {
             engine: config.engine,
             ingest: config.ingest,
             groups_per_slo_max: config.groups_per_slo_max,
+            begins_after: config.sources.first().and_then(|source| source.backfill_after),
             pull_delay: config.sources.first().map_or(Duration::ZERO, |source| source.delay),
         };
         let recovered = keeping::recover(data.path(), core, config.log, slos, &telemetry, &clock)?;

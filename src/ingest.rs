@@ -23,6 +23,7 @@ mod memory;
 mod outcome;
 mod routes;
 mod series;
+mod state;
 mod strangers;
 mod table;
 
@@ -37,6 +38,7 @@ pub use memory::{Memory, Scrapes, SeriesMemory, TargetMemory};
 use outcome::{OUTCOMES, Outcome, Tally};
 use routes::{RouteBook, RouteSuccession};
 use series::Moment;
+pub use state::{ExtraState, SeriesState};
 use strangers::Strangers;
 use table::{Known, SeriesTable};
 

@@ -26,6 +26,8 @@ pub struct Source {
     pub pull_interval: Duration,
     /// How far behind evaluated time, so that the server has every sample of the moment that it is asked about.
     pub delay: Duration,
+    /// How long SLOs are streamed before their history is asked for; `None` if it is not.
+    pub backfill_after: Option<Duration>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -35,6 +37,8 @@ pub(super) struct RawSource {
     url: String,
     pull_interval: Option<Length>,
     delay: Option<Length>,
+    backfill: Option<bool>,
+    backfill_after: Option<Length>,
     timeout: Option<Length>,
     basic_auth: Option<RawBasicAuth>,
     authorization: Option<RawAuthorization>,
@@ -76,6 +80,10 @@ const PULL_INTERVAL_MIN: Duration = Duration::from_secs(1);
 // replication of Mimir or Thanos take. A step that is asked too early is counted without what came later.
 const DELAY: Duration = Duration::from_secs(30);
 
+// A sample of each series must come before what is not asked for: the longest usual scrape interval, and a flush of
+// remote write.
+const BACKFILL_AFTER: Duration = Duration::from_secs(90);
+
 /// Checks the sources. An SLO whose source does not answer must not count as stale at once.
 pub(super) fn validate(
     raw: Vec<RawSource>,
@@ -113,7 +121,9 @@ impl RawSource {
         let pull_interval = self.pull_interval.map_or(PULL_INTERVAL, |length| length.0);
         let delay = self.delay.map_or(DELAY, |length| length.0);
         check_interval(pull_interval, delay, stale_after)?;
-        Ok(Source { client, pull_interval, delay })
+        let backfill_after = self.backfill_after.map_or(BACKFILL_AFTER, |length| length.0);
+        let backfill_after = self.backfill.unwrap_or(true).then_some(backfill_after);
+        Ok(Source { client, pull_interval, delay, backfill_after })
     }
 
     fn credentials(&self, base: &Path) -> anyhow::Result<Option<Credentials>> {

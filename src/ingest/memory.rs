@@ -5,7 +5,7 @@
 //! Invariant: what is taken in one [`freeze`](super::Ingest::freeze) is the effect of the requests counted before
 //! it, and of no other.
 
-use super::{Ingest, ha};
+use super::{ExtraState, Ingest, SeriesState, ha};
 use crate::{
     counter::Counter,
     histogram::HistogramCounter,
@@ -59,6 +59,44 @@ pub struct Scrapes {
     pub previous: Timestamp,
     /// The last one.
     pub latest: Timestamp,
+}
+
+// === impl SeriesMemory ===
+
+impl SeriesMemory {
+    /// The same as plain numbers.
+    pub fn state(&self) -> SeriesState {
+        let extra = self.extra.as_deref();
+        let extra =
+            extra.map(|(histogram, gauge)| ExtraState { gauge: gauge.state(), histogram: histogram.state() });
+        SeriesState {
+            key: self.key.0,
+            counter: self.counter.state(),
+            last_arrival: self.last_arrival,
+            replica_epoch: self.replica_epoch,
+            extra: extra.map(Box::new),
+        }
+    }
+
+    /// What [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    /// When no samples lead to such a state.
+    pub fn from_state(state: SeriesState) -> Result<Self, String> {
+        let counter = |state| Counter::from_state(state).map_err(|error| error.to_string());
+        let histogram = |state| HistogramCounter::from_state(state).map_err(|error| error.to_string());
+        let extra = match state.extra {
+            Some(extra) => Some(Box::new((histogram(extra.histogram)?, counter(extra.gauge)?))),
+            None => None,
+        };
+        Ok(Self {
+            key: SeriesKey(state.key),
+            counter: counter(state.counter)?,
+            last_arrival: state.last_arrival,
+            replica_epoch: state.replica_epoch,
+            extra,
+        })
+    }
 }
 
 // === impl Ingest ===

@@ -368,7 +368,8 @@ impl Instances {
         };
         let presence = inner.presences.begin(sli);
         let instance = Instance::new(&inner.plan, slo_index, role, group, sli, presence);
-        let instance = Arc::new(Instance { begins_at_ms: inner.beginnings[slo_index].at.0.into(), ..instance });
+        let instance =
+            Arc::new(Instance { begins_at_ms: inner.beginnings[slo_index].at.0.into(), ..instance });
         if role == Role::Group {
             inner.groups[slo_index].open += 1;
         }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     engine::Exported,
-    ingest::Memory,
+    ingest::{Memory, SeriesMemory, SeriesState},
     matching::{Beginning, Directory},
     pipeline::{Mark, Pipeline},
     time::Timestamp,
@@ -60,6 +60,7 @@ const TARGETS_PER_VALUE: usize = 1_024;
 /// The key of what there is one of.
 pub(super) const ONLY: &[u8] = b"all";
 pub(super) const CLOCK: &[u8] = b"clock";
+pub(super) const PULLER: &[u8] = b"puller";
 /// In place of a tier.
 pub(super) const SLICES: u8 = u8::MAX;
 
@@ -121,13 +122,14 @@ impl Checkpoint {
     fn put_memory(&mut self, memory: &Memory) {
         self.clear.extend([Part::Series, Part::Targets, Part::Elections]);
         for (number, series) in memory.series.chunks(SERIES_PER_VALUE).enumerate() {
-            self.put(Part::Series, key(number as u32), codec::counter::encode_series(series));
+            let states: Vec<SeriesState> = series.iter().map(SeriesMemory::state).collect();
+            self.put(Part::Series, key(number as u32), codec::counter::encode_series(&states));
         }
         for (number, targets) in memory.targets.chunks(TARGETS_PER_VALUE).enumerate() {
             let keyed = targets.iter().map(|target| (target.slo as u32, target));
             self.put(Part::Targets, key(number as u32), instances::encode_targets(keyed));
         }
-        self.put(Part::Elections, ONLY.to_vec(), instances::encode_elections(&memory.elections));
+        self.put(Part::Elections, ONLY.to_vec(), codec::counter::encode_elections(&memory.elections));
     }
 
     fn put_windows(&mut self, pipeline: &mut Pipeline, mark: &Mark, scope: Scope) {
@@ -155,8 +157,13 @@ impl Checkpoint {
         });
     }
 
-    fn put_sampling(&mut self, _pipeline: &Pipeline) {
+    fn put_sampling(&mut self, pipeline: &Pipeline) {
         self.clear.push(Part::Sampling);
+        let (sampler, puller) = pipeline.steps();
+        for (number, part) in codec::sampling::encode_sampler(&sampler).into_iter().enumerate() {
+            self.put(Part::Sampling, key(number as u32), part);
+        }
+        self.put(Part::Sampling, PULLER.to_vec(), codec::sampling::encode_puller(&puller));
     }
 
     fn remove_sli(&mut self, sli: SliId) {

@@ -4,9 +4,11 @@
 //! files, checksums or compression. The invariant: any bytes decode to a state or to an error, and what was encoded to
 //! the same state.
 
+mod columns;
 pub mod counter;
 pub mod engine;
 pub mod instances;
+pub mod sampling;
 
 /// Types that `build.rs` makes of the messages.
 mod generated {
@@ -23,4 +25,8 @@ pub enum DecodeError {
     /// A message, but not one that was written here.
     #[error("a message that makes no sense: {0}")]
     Content(String),
+}
+
+fn content<T>(reason: impl Into<String>) -> Result<T, DecodeError> {
+    Err(DecodeError::Content(reason.into()))
 }

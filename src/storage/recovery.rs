@@ -8,10 +8,11 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
-    checkpoint::{CLOCK, ONLY, SLICES},
+    checkpoint::{CLOCK, ONLY, PULLER, SLICES},
     codec::{self, DecodeError, instances},
     disk::Disk,
     log::{self, Log, Sequence},
@@ -19,9 +20,10 @@ use super::{
 };
 use crate::{
     engine::{self, HeadState, SliState},
-    ingest::Memory,
-    matching::{Known, Plan},
+    ingest::{Memory, SeriesMemory},
+    matching::{Beginning, Known, Plan},
     pipeline::{self, Pipeline, Restored},
+    sampling::{PullerState, SamplerState},
     slo::{Slo, SloId},
     telemetry::Telemetry,
     time::Timestamp,
@@ -84,7 +86,7 @@ pub fn recover(
     now: Timestamp,
 ) -> Result<Recovered, RecoverError> {
     let Opened { store, found } = StateStore::open(disk, &telemetry.state)?;
-    let plan = Arc::new(config.plan(slos, now));
+    let (plan, begins_after) = (Arc::new(config.plan(slos, now)), config.begins_after);
     let checkpoint = store.checkpoint();
     let loaded = if checkpoint.is_some() { load(&store, &plan)? } else { Loaded::default() };
     let position = Sequence(checkpoint.map_or(0, |checkpoint| checkpoint.position));
@@ -93,8 +95,13 @@ pub fn recover(
     let first_arrived = first.as_ref().map(|record| record.entry.arrived);
     let at = checkpoint.map(|checkpoint| checkpoint.at).or(first_arrived).unwrap_or(now);
     let Restored { mut pipeline, lost } = Pipeline::restored(config, plan, telemetry, at, loaded.state);
-    let samples = replay(&mut pipeline, first.into_iter().chain(&mut records), at);
+    let mut heard = at;
+    let samples = replay(&mut pipeline, first.into_iter().chain(&mut records), &mut heard);
     records.report().count(&telemetry.log);
+    if let Some(after) = begins_after.filter(|_| now.since(heard) > ABSENCE_MIN) {
+        let beginning = Beginning { from: heard, ..Beginning::after(now + after) };
+        pipeline.instances().begin_again(beginning);
+    }
     pipeline.resume(now);
     let mut damaged = loaded.damaged;
     damaged.extend(lost.iter().map(ToString::to_string));
@@ -108,9 +115,12 @@ pub fn recover(
     Ok(Recovered { pipeline, log, store, findings })
 }
 
-/// Returns how many samples counted.
-fn replay(pipeline: &mut Pipeline, records: impl Iterator<Item = log::Record>, at: Timestamp) -> u64 {
-    let (mut ticked, mut samples) = (at, 0);
+// What senders keep when they cannot deliver (Prometheus: two hours). After a longer absence history knows more.
+const ABSENCE_MIN: Duration = Duration::from_secs(2 * 3_600);
+
+/// Returns how many samples counted; `heard` is when the last request arrived.
+fn replay(pipeline: &mut Pipeline, records: impl Iterator<Item = log::Record>, heard: &mut Timestamp) -> u64 {
+    let (mut ticked, mut samples) = (*heard, 0);
     for log::Record { entry, .. } in records {
         let log::Entry { arrived, version, epoch, body } = entry;
         // What is refused was so when it came first.
@@ -119,6 +129,7 @@ fn replay(pipeline: &mut Pipeline, records: impl Iterator<Item = log::Record>, a
             Err(error) => error.written(),
         };
         samples += (written.samples + written.histograms) as u64;
+        *heard = arrived;
     }
     samples
 }
@@ -250,7 +261,9 @@ impl Loading<'_> {
             Part::Series,
             "the last samples of up to 1,024 series, which begin anew",
             |_, _, value| {
-                memory.series.extend(codec::counter::decode_series(value)?);
+                for state in codec::counter::decode_series(value)? {
+                    memory.series.push(SeriesMemory::from_state(state).map_err(DecodeError::Content)?);
+                }
                 Ok(())
             },
         )?;
@@ -264,7 +277,7 @@ impl Loading<'_> {
         })?;
         self.each(Part::Elections, "who is elected among replicas", |_, key, value| {
             if key == ONLY {
-                memory.elections = instances::decode_elections(value)?;
+                memory.elections = codec::counter::decode_elections(value)?;
             }
             Ok(())
         })?;
@@ -273,6 +286,19 @@ impl Loading<'_> {
     }
 
     fn sampling(&mut self) -> Result<(), ReadError> {
+        let (mut sampler, mut puller) = (SamplerState::default(), PullerState::default());
+        self.each(
+            Part::Sampling,
+            "how far the steps of SLOs had come, which begin anew",
+            |_, key, value| {
+                if key == PULLER {
+                    puller = codec::sampling::decode_puller(value)?;
+                    return Ok(());
+                }
+                codec::sampling::decode_sampler(value, &mut sampler)
+            },
+        )?;
+        (self.loaded.state.sampler, self.loaded.state.puller) = (sampler, puller);
         Ok(())
     }
 

@@ -4,13 +4,10 @@ use prost::Message;
 
 use super::{
     DecodeError,
-    generated::{self, Cluster, Role as RoleMessage},
+    generated::{self, Role as RoleMessage},
 };
 use crate::{
-    ingest::{
-        Scrapes, TargetMemory,
-        ha::{ElectedState, ElectionsState},
-    },
+    ingest::{Scrapes, TargetMemory},
     labels::Labels,
     matching::{Beginning, Role},
     slo::SloId,
@@ -123,36 +120,6 @@ pub fn decode_targets(bytes: &[u8]) -> Result<Vec<TargetMemory>, DecodeError> {
     (0..count).map(target).collect()
 }
 
-/// The bytes of elections.
-pub fn encode_elections(state: &ElectionsState) -> Vec<u8> {
-    let cluster = |elected: &ElectedState| Cluster {
-        name: elected.cluster.clone(),
-        replica: elected.replica.clone(),
-        epoch: elected.epoch,
-        heard_ms: elected.heard.0,
-    };
-    let clusters = state.clusters.iter().map(cluster).collect();
-    generated::Elections { clusters, elections: state.elections }.encode_to_vec()
-}
-
-/// The elections of these bytes.
-///
-/// # Errors
-/// When they are none.
-pub fn decode_elections(bytes: &[u8]) -> Result<ElectionsState, DecodeError> {
-    let message = generated::Elections::decode(bytes)?;
-    let elected = |Cluster { name, replica, epoch, heard_ms }| ElectedState {
-        cluster: name,
-        replica,
-        epoch,
-        heard: Timestamp(heard_ms),
-    };
-    Ok(ElectionsState {
-        clusters: message.clusters.into_iter().map(elected).collect(),
-        elections: message.elections,
-    })
-}
-
 /// Names and values in turn.
 fn texts(labels: &Labels) -> impl Iterator<Item = String> {
     labels.iter().flat_map(|(name, value)| [name.to_owned(), value.to_owned()])
@@ -227,7 +194,6 @@ mod tests {
         #[test]
         fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = (decode_slo(&bytes), decode_instance(&bytes), decode_targets(&bytes));
-            let _ = decode_elections(&bytes);
         }
     }
 }

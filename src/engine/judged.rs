@@ -1,16 +1,17 @@
 //! One instance from tick to tick: what is remembered of it, and how it is judged.
 
+mod state;
+
 use std::{sync::Arc, time::Duration};
 
-use super::state::{AlertMemory, HeadState};
 use crate::{
     alert::{AlertState, Condition},
     burn_rate,
-    matching::{Instance, Presence, PresenceState, Role},
+    matching::{Instance, Presence, Role},
     report::{AlertReport, Budget, BudgetShape, Columns, DataStatus, Rule, Shape},
-    slo::{BurnRateAlert, Indicator},
+    slo::Indicator,
     time::{Timestamp, millis},
-    window::{Counts, History, RowState, SliId},
+    window::{Counts, History, SliId},
 };
 
 /// An instance and what is remembered of it.
@@ -111,48 +112,6 @@ impl Judged {
         (next.published, next.is_idle) = (self.published, self.is_idle);
         next.is_presumed_live = self.is_presumed_live;
         *self = next;
-    }
-
-    /// Goes on as what was stored of it.
-    pub(super) fn restored(instance: Arc<Instance>, shape: Arc<Shape>, head: &HeadState) -> Self {
-        let mut restored = Self::new(instance, shape);
-        let alerts = restored.memory.alerts.iter_mut().zip(&restored.instance.slo.alerts);
-        for (number, (state, alert)) in alerts.enumerate() {
-            let is_tier = |known: &&AlertMemory| {
-                (known.severity.as_str(), known.short, known.long)
-                    == (&alert.severity, alert.short, alert.long)
-            };
-            // Of several tiers that look the same, each is itself.
-            let known = head.alerts.get(number).filter(is_tier).or_else(|| head.alerts.iter().find(is_tier));
-            *state = known.map_or(AlertState::Inactive, |known| known.state);
-        }
-        restored.is_quiet = restored.memory.alerts.iter().all(|state| *state == AlertState::Inactive);
-        restored.published = head.published;
-        restored.is_presumed_live = head.presence.is_live;
-        restored
-    }
-
-    /// What is stored of it.
-    pub(super) fn head(&self, row: RowState, presence: PresenceState) -> HeadState {
-        let alerts = self.memory.alerts.iter().zip(&self.instance.slo.alerts);
-        let memory = |(state, alert): (&AlertState, &BurnRateAlert)| AlertMemory {
-            severity: alert.severity.clone(),
-            short: alert.short,
-            long: alert.long,
-            state: *state,
-        };
-        let is_live = presence.is_live || self.is_presumed_live;
-        HeadState {
-            row,
-            presence: PresenceState { is_live, ..presence },
-            published: self.published,
-            alerts: if self.is_quiet { Vec::new() } else { alerts.map(memory).collect() },
-        }
-    }
-
-    /// Goes on after a time in which nobody looked.
-    pub(super) fn resume(&mut self, missed: Duration) {
-        self.memory.alerts.iter_mut().for_each(|state| *state = state.resume(missed));
     }
 
     /// Writes its columns, and moves its alerts. Returns whether its counts contradict each other.

@@ -42,7 +42,7 @@ enum Event {
 }
 
 /// SLOs of every kind, with these windows of alerts.
-fn plan(short: &str, long: &str) -> Plan {
+fn plan(short: &str, long: &str, resolution: Duration) -> Plan {
     let alert = |severity| {
         format!(
             "{{severity: {severity}, burn_rate: 2, window: {long}, short_window: {short}, for: 20s, \
@@ -72,7 +72,7 @@ fn plan(short: &str, long: &str) -> Plan {
     ];
     let specs = spec::read("test.yaml", &text.concat());
     assert_eq!(specs.slos.len(), text.len(), "{:?}", specs.diagnostics);
-    Plan::new(specs.slos, config().resolution())
+    Plan::new(specs.slos, resolution)
 }
 
 fn config() -> Config {
@@ -109,10 +109,14 @@ impl Side {
     }
 
     fn restored(plan: Plan, state: State, now: Timestamp) -> Self {
-        let (instances, open) = (instances(plan), Arc::new(OpenSlots::new(config().resolution())));
+        Self::restored_by(config(), plan, state, now)
+    }
+
+    fn restored_by(config: Config, plan: Plan, state: State, now: Timestamp) -> Self {
+        let (instances, open) = (instances(plan), Arc::new(OpenSlots::new(config.resolution())));
         let telemetry = Telemetry::new().evaluation;
         let Restored { engine, lost, pending_lost } =
-            Engine::restored(config(), Arc::clone(&instances), Arc::clone(&open), telemetry, now, state);
+            Engine::restored(config, Arc::clone(&instances), Arc::clone(&open), telemetry, now, state);
         assert_eq!((lost, pending_lost), (Vec::new(), 0));
         let known = open_groups(&instances);
         let met = vec![false; known.len()];
@@ -212,11 +216,11 @@ struct Pair {
 }
 
 fn usual_plan() -> Plan {
-    plan("1m", "5m")
+    plan("1m", "5m", config().resolution())
 }
 
 fn other_plan() -> Plan {
-    plan("30s", "2h")
+    plan("30s", "2h", config().resolution())
 }
 
 impl Pair {
@@ -224,7 +228,9 @@ impl Pair {
         let mut stopped = Side::new(usual_plan());
         let mut through = Side::new(usual_plan());
         // Only a tick sets back the times of instances, and only of those that it knows.
-        [&mut through, &mut stopped].map(|side| side.handle(&Event::Tick { now: START }));
+        for side in [&mut through, &mut stopped] {
+            side.handle(&Event::Tick { now: START });
+        }
         let (state, log) = (stopped.everything(), Vec::new());
         Self { through, stopped, state, log, plan: usual_plan, now: START, counts_of_one }
     }
@@ -345,6 +351,9 @@ fn budgets(slo: &SloReport) -> Vec<(f64, f64, Option<Duration>)> {
 }
 
 proptest! {
+    // Each of some hundred ticks.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_restart_changes_nothing(steps in proptest::collection::vec(any_step(), 1..150)) {
         Pair::new(1.0).take(&steps);
@@ -468,6 +477,30 @@ fn what_no_instance_has_any_more_is_dropped() {
     assert!(exported(&mut again, Scope::Changed).contains(&Exported::Removed(SliId(99))));
     again.handle(&Event::Tick { now: now + SECOND * 10 });
     assert_eq!(again.open.deferred(), 0, "nothing waits for an SLI that will not come");
+}
+
+#[test]
+fn a_restart_with_another_resolution_loses_nothing() {
+    let (mut side, mut now) = burning();
+    // In a slot that is open still, and far ahead.
+    live(0, now, 0.0).iter().for_each(|event| assert!(side.handle(event).is_none()));
+    live(0, now + SECOND * 40, 0.0).iter().for_each(|event| assert!(side.handle(event).is_none()));
+    let config = Config { interval: SECOND * 20, ..config() };
+    assert_eq!(side.engine.windows.now().0 % 20_000, 17_000, "it ends between two steps of the other");
+    let plan = plan("1m", "5m", config.resolution());
+    let mut again = Side::restored_by(config, plan, side.everything(), now);
+    for _ in 0..120 {
+        now = now + SECOND;
+        live(0, now, 0.0).iter().for_each(|event| assert!(again.handle(event).is_none()));
+        tick(&mut again, now);
+    }
+    let slo = tick(&mut again, now + SECOND * 23);
+    assert_eq!((slo.events_total, slo.bad_events_total), (10_220.0, 4_500.0));
+    assert_eq!(
+        slo.window(SECOND * 60).unwrap().events,
+        400.0,
+        "of a minute that ended 20 s after the last event"
+    );
 }
 
 // === alerts and data statuses ===

@@ -4,6 +4,7 @@
 //! on the runtime's threads and share the write path. Shutdown goes with the stream: the server stops
 //! accepting and finishes its requests, then the last tick counts them, then the data directory is let go.
 
+mod backfilling;
 mod clock;
 mod keeping;
 mod pulling;
@@ -44,21 +45,21 @@ use crate::{
     web::{self, Page, Server, Writing},
 };
 
+use backfilling::Backfilling;
 pub use clock::SystemClock;
 use keeping::Keeper;
 use pulling::Pulling;
 use reload::Reloader;
 pub use reload::Source;
 use throttle::Throttle;
-use ticker::Ticker;
+use ticker::{Duties, Ticker};
 
 /// A daemon with its address taken and its SLOs compiled, not yet running.
 #[derive(Debug)]
 pub struct Daemon {
     shared: Arc<Shared>,
     pipeline: Pipeline,
-    pulling: Option<Pulling>,
-    keeper: Keeper,
+    duties: Duties,
     interval: Duration,
     server: Server,
     data: DataDirectory,
@@ -122,7 +123,7 @@ impl Daemon {
             begins_after: config.sources.first().and_then(|source| source.backfill_after),
             pull_delay: config.sources.first().map_or(Duration::ZERO, |source| source.delay),
         };
-        let recovered = keeping::recover(data.path(), core, config.log, slos, &telemetry, &clock)?;
+        let recovered = keeping::recover(data.path(), core.clone(), config.log, slos, &telemetry, &clock)?;
         let Recovered { pipeline, log, store, .. } = recovered;
         let kept = Arc::new(log);
         let keeper = Keeper::start(config.checkpoint_interval, Arc::clone(&kept), store, &telemetry, &clock)?;
@@ -137,15 +138,19 @@ impl Daemon {
             log: RefusalLog::default(),
             reloader,
         });
-        let pulling = config.sources.into_iter().next().map(|source| {
-            let source = source::Source::new(source.client).context("cannot use sources[0]")?;
-            anyhow::Ok(Pulling::start(source, Arc::clone(&shared)))
-        });
+        let mut duties = Duties { keeper, pulling: None, backfilling: None };
+        if let Some(of) = config.sources.into_iter().next() {
+            let source = Arc::new(source::Source::new(of.client).context("cannot use sources[0]")?);
+            duties.pulling = Some(Pulling::start(Arc::clone(&source), Arc::clone(&shared)));
+            let instances = Arc::clone(pipeline.instances());
+            let backfill = || Backfilling::start(source, core, of.delay, instances, Arc::clone(&shared));
+            duties.backfilling = of.backfill_after.map(|_| backfill());
+        }
         let listen_address = config.web.listen_address;
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
             .await
             .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
-        Ok(Self { shared, pipeline, pulling: pulling.transpose()?, keeper, interval, server, data })
+        Ok(Self { shared, pipeline, duties, interval, server, data })
     }
 
     /// The address it listens on.
@@ -169,7 +174,7 @@ impl Daemon {
         let address = self.local_address()?;
         tracing::info!(%address, data = %self.data.path().display(), "slod is up");
         let shared = Arc::clone(&self.shared);
-        let mut ticker = Ticker::start(self.pipeline, self.pulling, self.keeper, shared, self.interval)?;
+        let mut ticker = Ticker::start(self.pipeline, self.duties, shared, self.interval)?;
         tokio::select! {
             () = self.server.run(stop) => (),
             // Without evaluations there is no point in going on: whoever runs us starts us anew.
@@ -205,13 +210,16 @@ impl Shared {
         reloader.reload(&self.ingest, &self.telemetry.specs, || self.clock.now())
     }
 
-    fn tick(&self, pipeline: &mut Pipeline, pulling: Option<&mut Pulling>) {
+    fn tick(&self, pipeline: &mut Pipeline, duties: &mut Duties) {
         let (start, now) = (self.clock.elapsed(), self.clock.now());
         if pipeline.sample(now) > 0 {
             self.telemetry.sampling.duration.record(self.clock.elapsed().saturating_sub(start));
         }
-        if let Some(pulling) = pulling {
+        if let Some(pulling) = &mut duties.pulling {
             pulling.advance(pipeline, now);
+        }
+        if let Some(backfilling) = &mut duties.backfilling {
+            backfilling.advance(pipeline);
         }
         let report = pipeline.judge(now);
         self.report.store(Some(report));

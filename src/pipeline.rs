@@ -299,7 +299,7 @@ impl Pipeline {
     }
 
     /// The instances of its SLOs.
-    pub fn instances(&self) -> &Instances {
+    pub fn instances(&self) -> &Arc<Instances> {
         &self.instances
     }
 }

@@ -3,7 +3,7 @@
 //! Names begin with `slod_`; what slod publishes about SLOs begins with `slo_` and lives in
 //! `exposition::conventions`. Counters are raised once per request or tick, not per sample.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ pub struct Telemetry {
     pub sampling: SamplingMetrics,
     /// Counted when a Prometheus is asked.
     pub pull: PullMetrics,
+    /// Counted when history is filled in.
+    pub backfill: BackfillMetrics,
     /// Counted by the log of accepted requests.
     pub log: LogMetrics,
     /// What the specs came to.
@@ -131,6 +133,16 @@ pub struct PullMetrics {
     pub steps: IntCounterVec,
 }
 
+/// Metrics of filling in history.
+#[derive(Clone, Debug)]
+pub struct BackfillMetrics {
+    /// By service and SLO.
+    progress: GaugeVec,
+    published: Arc<Mutex<BTreeSet<[String; 2]>>>,
+    /// Samples that counted.
+    pub samples: IntCounter,
+}
+
 /// Metrics of the log of accepted requests.
 #[derive(Clone, Debug)]
 pub struct LogMetrics {
@@ -225,6 +237,7 @@ impl Telemetry {
             evaluation: EvaluationMetrics::new(&registry),
             sampling: SamplingMetrics::new(&registry),
             pull: PullMetrics::new(&registry),
+            backfill: BackfillMetrics::new(&registry),
             log: LogMetrics::new(&registry),
             specs: SpecMetrics::new(&registry),
             state: StateMetrics::new(&registry),
@@ -474,6 +487,33 @@ impl PullMetrics {
                 "Steps for which a source was to be asked for an SLO, by outcome.",
                 &["outcome"],
             ),
+        }
+    }
+}
+
+impl BackfillMetrics {
+    fn new(registry: &Registry) -> Self {
+        let progress = Opts::new(
+            "slo_backfill_progress_ratio",
+            "How much of an SLO's history is filled in, where there is a source for it.",
+        );
+        let progress = GaugeVec::new(progress, &["service", "slo"]).expect("a fixed, valid name");
+        register(registry, progress.clone());
+        let samples =
+            counter(registry, "slod_backfill_samples_total", "Samples of history that were filled in.");
+        Self { progress, published: Arc::default(), samples }
+    }
+
+    /// Publishes how far the SLOs are that wait for their history, by service and name.
+    pub fn publish<'a>(&self, waiting: impl Iterator<Item = (&'a str, &'a str, f64)>) {
+        let mut known = BTreeSet::new();
+        for (service, slo, progress) in waiting {
+            self.progress.with_label_values(&[service, slo]).set(progress);
+            known.insert([service.to_owned(), slo.to_owned()]);
+        }
+        let published = std::mem::replace(&mut *self.published.lock(), known.clone());
+        for [service, slo] in published.difference(&known) {
+            self.progress.with_label_values(&[service, slo]).set(1.0);
         }
     }
 }

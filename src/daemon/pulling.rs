@@ -29,7 +29,7 @@ pub(super) struct Pulling {
 /// The side of the tasks.
 #[derive(Debug)]
 struct Asker {
-    source: Source,
+    source: Arc<Source>,
     shared: Arc<Shared>,
     log: Throttle,
     is_failing: AtomicBool,
@@ -46,7 +46,7 @@ const QUEUE_MAX: usize = 64;
 
 impl Pulling {
     /// Starts the tasks on the present runtime. They end when this is dropped.
-    pub(super) fn start(source: Source, shared: Arc<Shared>) -> Self {
+    pub(super) fn start(source: Arc<Source>, shared: Arc<Shared>) -> Self {
         let (orders, to_do) = mpsc::channel(QUEUE_MAX);
         let (done, answers) = mpsc::channel(QUEUE_MAX);
         for outcome in source::OUTCOMES {

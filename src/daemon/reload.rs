@@ -34,6 +34,7 @@ pub(super) struct Reloader {
     in_force: Vec<Section>,
     settings: spec::Settings,
     resolution: Duration,
+    begins_after: Option<Duration>,
     turn: Mutex<()>,
 }
 
@@ -49,6 +50,7 @@ impl Reloader {
             in_force: sections(config),
             settings: config.spec_settings(),
             resolution: config.engine.resolution(),
+            begins_after: config.sources.first().and_then(|source| source.backfill_after),
             turn: Mutex::default(),
         }
     }
@@ -69,7 +71,11 @@ impl Reloader {
             tracing::error!("the SLOs in force stay, cannot reload: {reason}");
         })?;
         let count = specs.slos.len();
-        ingest.install(Plan::new(specs.slos, self.resolution));
+        let plan = Plan::new(specs.slos, self.resolution);
+        ingest.install(match self.begins_after {
+            Some(after) => plan.beginning_at(now() + after),
+            None => plan,
+        });
         metrics.note_load(count, 0, now().seconds());
         tracing::info!(slos = count, "specs reloaded");
         Ok(count)

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Shared, keeping::Keeper, pulling::Pulling};
+use super::{Shared, backfilling::Backfilling, keeping::Keeper, pulling::Pulling};
 use crate::{pipeline::Pipeline, time::Clock};
 
 /// The running thread.
@@ -22,6 +22,14 @@ pub(super) struct Ticker {
     thread: JoinHandle<()>,
 }
 
+/// What it does beside evaluating.
+#[derive(Debug)]
+pub(super) struct Duties {
+    pub(super) keeper: Keeper,
+    pub(super) pulling: Option<Pulling>,
+    pub(super) backfilling: Option<Backfilling>,
+}
+
 // How often series that ended long ago are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -31,8 +39,7 @@ impl Ticker {
     /// Ticks at every multiple of `interval` of the wall clock.
     pub(super) fn start(
         pipeline: Pipeline,
-        pulling: Option<Pulling>,
-        keeper: Keeper,
+        duties: Duties,
         shared: Arc<Shared>,
         interval: Duration,
     ) -> io::Result<Self> {
@@ -40,7 +47,7 @@ impl Ticker {
         let (guard, alive) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name("slod-tick".to_owned()).spawn(move || {
             let _guard = guard;
-            run(pipeline, pulling, keeper, &shared, interval, &stopped);
+            run(pipeline, duties, &shared, interval, &stopped);
         })?;
         Ok(Self { stop, alive, thread })
     }
@@ -60,8 +67,7 @@ impl Ticker {
 
 fn run(
     mut pipeline: Pipeline,
-    mut pulling: Option<Pulling>,
-    mut keeper: Keeper,
+    mut duties: Duties,
     shared: &Shared,
     interval: Duration,
     stopped: &mpsc::Receiver<()>,
@@ -69,8 +75,8 @@ fn run(
     // In steady time: a clock that was set back must not put it off.
     let mut swept = Duration::ZERO;
     loop {
-        shared.tick(&mut pipeline, pulling.as_mut());
-        keeper.advance(&mut pipeline, &shared.clock);
+        shared.tick(&mut pipeline, &mut duties);
+        duties.keeper.advance(&mut pipeline, &shared.clock);
         let now = shared.clock.now();
         if shared.clock.elapsed().saturating_sub(swept) >= SWEEP_INTERVAL {
             shared.ingest.sweep(now);
@@ -78,8 +84,8 @@ fn run(
         }
         let next = now.floor(interval) + interval;
         if stopped.recv_timeout(next.since(now)) != Err(mpsc::RecvTimeoutError::Timeout) {
-            shared.tick(&mut pipeline, pulling.as_mut());
-            return keeper.finish(&mut pipeline, &shared.clock);
+            shared.tick(&mut pipeline, &mut duties);
+            return duties.keeper.finish(&mut pipeline, &shared.clock);
         }
     }
 }

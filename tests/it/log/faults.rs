@@ -79,7 +79,7 @@ fn a_failure_is_told_to_everyone_until_there_is_a_new_segment() {
     assert_eq!(send(&log, 2), expected(0..4));
     disk.fail(Operation::Sync, 0, ErrorKind::Other, Times::Once);
     let late = log.append(entry(4));
-    assert_eq!(log.write_queued(START).succeeded, false);
+    assert!(!log.write_queued(START).succeeded);
     let reason = "sync failed: other error";
     assert_eq!(outcome(late), Some(Err(LogError::Failed(reason.into()))));
     assert_eq!(log.accepts(), Err(Refusal::Failed { reason: reason.into() }));

@@ -79,6 +79,8 @@ const NEW_FILE: &str = "state.redb.new";
 /// Followed by a number: a file that was damaged.
 const ASIDE: &str = "state.redb.corrupt-";
 const ROOT: &str = "";
+/// A page.
+const END_BYTES: u64 = 4_096;
 
 // === impl StateStore ===
 
@@ -215,6 +217,7 @@ impl StateStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.begin(),
             file => file?,
         };
+        hold_length(&*file)?;
         let found = match engine::open(Arc::clone(&file)) {
             Ok((database, checkpoint)) => {
                 self.open = Some(Open { database, file });
@@ -295,6 +298,20 @@ impl StateStore {
     fn note_bytes(&self) {
         self.telemetry.bytes.set(self.bytes() as i64);
     }
+}
+
+/// Writes the end of a file again. redb takes a file for as long as it is, but after a sync that failed nobody
+/// knows whether that length would outlive a power cut.
+fn hold_length(file: &dyn DiskFile) -> io::Result<()> {
+    let length = file.len()?;
+    let mut end = vec![0; length.min(END_BYTES) as usize];
+    let at = length - end.len() as u64;
+    // An end that cannot be read is damage, which opening the file finds.
+    if file.read_exact_at(&mut end, at).is_ok() {
+        file.write_all_at(&end, at)?;
+        file.sync_data()?;
+    }
+    Ok(())
 }
 
 /// Copies what can be read of a damaged file; nothing if it is not known what that would be the state of.

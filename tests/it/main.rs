@@ -31,6 +31,7 @@ mod sampling;
 mod scripts;
 mod senders;
 mod sources;
+mod state;
 mod stress;
 mod support;
 mod tidy;

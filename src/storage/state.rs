@@ -79,8 +79,6 @@ const NEW_FILE: &str = "state.redb.new";
 /// Followed by a number: a file that was damaged.
 const ASIDE: &str = "state.redb.corrupt-";
 const ROOT: &str = "";
-/// A page.
-const END_BYTES: u64 = 4_096;
 
 // === impl StateStore ===
 
@@ -217,7 +215,6 @@ impl StateStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.begin(),
             file => file?,
         };
-        hold_length(&*file)?;
         let found = match engine::open(Arc::clone(&file)) {
             Ok((database, checkpoint)) => {
                 self.open = Some(Open { database, file });
@@ -239,8 +236,12 @@ impl StateStore {
             Some(salvage) => salvaged(&salvage, &open.database)?,
             None => None,
         };
+        // One after the other, so that a power cut never leaves neither: the name of the new file is durable, then
+        // the old one has another, then the new one takes its place.
+        self.disk.sync_directory(ROOT)?;
         let to = self.free_name()?;
         self.disk.rename(FILE, &to)?;
+        self.disk.sync_directory(ROOT)?;
         self.take_into_use(open)?;
         self.telemetry.set_aside.inc();
         let Some((checkpoint, lost)) = salvaged else { return Ok(Found::SetAside { to, reason }) };
@@ -298,20 +299,6 @@ impl StateStore {
     fn note_bytes(&self) {
         self.telemetry.bytes.set(self.bytes() as i64);
     }
-}
-
-/// Writes the end of a file again. redb takes a file for as long as it is, but after a sync that failed nobody
-/// knows whether that length would outlive a power cut.
-fn hold_length(file: &dyn DiskFile) -> io::Result<()> {
-    let length = file.len()?;
-    let mut end = vec![0; length.min(END_BYTES) as usize];
-    let at = length - end.len() as u64;
-    // An end that cannot be read is damage, which opening the file finds.
-    if file.read_exact_at(&mut end, at).is_ok() {
-        file.write_all_at(&end, at)?;
-        file.sync_data()?;
-    }
-    Ok(())
 }
 
 /// Copies what can be read of a damaged file; nothing if it is not known what that would be the state of.

@@ -243,8 +243,8 @@ fn a_changed_bit_costs_little_and_is_reported() {
     let bytes = full.content(FILE).unwrap();
     let mut tally = Tally::default();
     // Most of the header, and some of everything else that is not zero.
-    let places =
-        (0..bytes.len()).filter(|at| if *at < 320 { at % 5 == 0 } else { bytes[*at] != 0 && at % 499 == 0 });
+    let places = (0..bytes.len())
+        .filter(|at| if *at < 320 { at % 5 == 0 } else { bytes[*at] != 0 && at % 1_499 == 0 });
     for (index, at) in places.enumerate() {
         let disk = FaultyDisk::new();
         disk.put(FILE, &bytes);
@@ -258,7 +258,7 @@ fn a_changed_bit_costs_little_and_is_reported() {
         opened.store.commit(checkpoint(COMMITS), &Part::ALL, all).unwrap();
         assert_eq!(opened.store.checkpoint(), Some(checkpoint(COMMITS)));
     }
-    assert!(tally.salvaged > 40 && tally.of_one_value > 20, "{tally:?}");
+    assert!(tally.salvaged > 20 && tally.of_one_value > 10, "{tally:?}");
     // The slot of the header that counts has no other copy: a fifth of its bytes were tried.
     assert!(tally.set_aside < 40 && tally.older < 5, "{tally:?}");
 }

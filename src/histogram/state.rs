@@ -127,7 +127,7 @@ impl Distribution {
 
     fn from_state(state: DistributionState) -> Result<Self, HistogramError> {
         let DistributionState { count, sum, scale, zero_threshold, zero_count, negative, positive } = state;
-        if !(0.0..=COUNT_MAX).contains(&count) || !(zero_count.is_finite() && zero_count >= 0.0) {
+        if !((0.0..=COUNT_MAX).contains(&count) && zero_count.is_finite() && zero_count >= 0.0) {
             return invalid(format!("it counts {count}, and {zero_count} of them around zero"));
         }
         check_threshold(zero_threshold)?;

@@ -1,11 +1,12 @@
 //! The steps of all SLOs with expressions: which are due, and what comes of them.
 
+mod restart;
+
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     PENDING_MAX, question,
     recent::{NEVER, Recent, Recorded, SAMPLES_PER_SERIES_MAX, Taken},
-    state::{RecordedState, SampledState, SamplerState},
     tally::Tally,
 };
 use crate::{
@@ -168,41 +169,6 @@ impl Sampler {
         }
     }
 
-    // --- across restarts ---
-
-    /// Takes all that has been recorded, so that what comes from here on is not in the state
-    /// [exported](Self::export) next. Cheap: to be called while nobody counts.
-    pub fn mark(&mut self) {
-        self.take_samples();
-    }
-
-    /// Its state, as of the [mark](Self::mark): between the two nothing may be evaluated.
-    pub fn export(&self) -> SamplerState {
-        SamplerState {
-            at: self.at,
-            slos: self.slos.iter().map(SampledSlo::state).collect(),
-            series: self.series.iter().map(Series::state).collect(),
-        }
-    }
-
-    /// Goes on where the sampler was whose state this is. To be called before anything is recorded or evaluated.
-    /// SLOs that the state does not know, or that ask something else now, begin anew.
-    pub fn restore(&mut self, state: SamplerState) {
-        let SamplerState { at, slos, series } = state;
-        let mut slos: HashMap<SloId, SampledState> =
-            slos.into_iter().map(|slo| (slo.id.clone(), slo)).collect();
-        for slo in &mut self.slos {
-            let all = &slo.tally.all.slo;
-            let state = slos.remove(&all.id).filter(|state| state.identity == all.identity());
-            if let Some(SampledState { next, groups, .. }) = state {
-                slo.next = next;
-                slo.tally.restore(groups, &self.instances);
-            }
-        }
-        self.series.extend(series.into_iter().filter_map(|state| Series::restored(state, &self.recent)));
-        self.at = at;
-    }
-
     // --- samples ---
 
     fn take_samples(&mut self) {
@@ -262,17 +228,6 @@ impl Sampler {
 // === impl Series ===
 
 impl Series {
-    fn state(&self) -> RecordedState {
-        let (labels, samples) = (self.recorded.labels.clone(), self.samples.clone());
-        RecordedState { labels, last_at: (self.last_at != NEVER).then_some(self.last_at), samples }
-    }
-
-    fn restored(state: RecordedState, recent: &Recent) -> Option<Self> {
-        let RecordedState { labels, last_at, samples } = state;
-        let last_at = last_at.max(samples.last().map(|sample| sample.at)).unwrap_or(NEVER);
-        Some(Self { recorded: recent.restore(labels, last_at)?, samples, last_at })
-    }
-
     /// Takes what was recorded. Returns how many samples were lost because there were too many.
     fn take(&mut self) -> u64 {
         let Taken { last_at, lost } = self.recorded.take(&mut self.samples);
@@ -317,12 +272,6 @@ impl SampledSlo {
     fn succeed(&mut self, before: Self, instances: &Instances) {
         self.next = before.next;
         self.tally.succeed(before.tally, instances);
-    }
-
-    fn state(&self) -> SampledState {
-        let slo = &self.tally.all.slo;
-        let (id, identity) = (slo.id.clone(), slo.identity());
-        SampledState { id, identity, next: self.next, groups: self.tally.state() }
     }
 
     /// Takes note of a series if an expression selects it.

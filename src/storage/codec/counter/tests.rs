@@ -89,14 +89,14 @@ fn typical(count: usize) -> Vec<SeriesState> {
     };
     let mut scraped = 0;
     let series = |n: usize| {
-        if n % 40 == 0 {
+        if n.is_multiple_of(40) {
             scraped = 1_700_000_000_000 + random(15_000) as i64;
         }
         SeriesState {
             key: u128::from(random(u64::MAX)) << 64 | u128::from(random(u64::MAX)),
             counter: CounterState {
                 last_at: Some(Timestamp(scraped)),
-                last_value: random(if n % 3 == 0 { 30_000_000 } else { 3_000 }) as f64,
+                last_value: random(if n.is_multiple_of(3) { 30_000_000 } else { 3_000 }) as f64,
                 ..CounterState::default()
             },
             last_arrival: Timestamp(scraped + 300),

@@ -73,12 +73,10 @@ pub(super) fn recover(
 
 fn tell(findings: &Findings, duration: Duration) {
     let Findings { state, log, damaged, left_behind, samples } = findings;
-    if let Found::SetAside { to, reason } = state {
-        tracing::error!(
-            kept_as = to,
-            reason,
-            "the state cannot be read and was set aside: SLOs have the history that the log holds"
-        );
+    match state {
+        Found::New | Found::Intact => (),
+        Found::Salvaged { .. } => tracing::error!("{state}; what is not whole begins anew"),
+        Found::SetAside { .. } => tracing::error!("{state}: SLOs have the history that the log holds"),
     }
     for damaged in damaged {
         tracing::error!("{damaged}");

@@ -72,6 +72,11 @@ impl SliceColumn {
         }
     }
 
+    /// Whether slices that have ended hold anything.
+    pub(super) fn has_ring(&self, row: usize) -> bool {
+        self.rings[row].bytes() > 0
+    }
+
     /// The ring of a row if it is to be stored. It counts as stored from now on.
     pub(super) fn take_ring(&mut self, row: usize, is_all: bool) -> Option<RingState> {
         self.rings[row].take_change(is_all).then(|| self.rings[row].state(self.newest))

@@ -31,6 +31,8 @@ pub struct RowState {
     pub since: Option<Timestamp>,
     /// `(from, to]` in which nothing was seen since, oldest first.
     pub holes: Vec<(Timestamp, Timestamp)>,
+    /// How many of its rings hold anything.
+    pub rings: u32,
 }
 
 /// Which of an SLI's rings.
@@ -93,6 +95,14 @@ pub enum RowError {
         found: usize,
         /// How many there should be.
         expected: usize,
+    },
+    /// Some were lost.
+    #[error("it was stored with {expected} rings of slots, of which {found} are there")]
+    Rings {
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: u32,
     },
     /// A number that stands for nothing.
     #[error("it was stored with counts or times that are beyond all bounds")]

@@ -57,6 +57,7 @@ pub fn encode_head(head: &HeadState) -> Vec<u8> {
         late_since_ms: ms(presence.late_since),
         is_live: presence.is_live,
         alerts: alerts.iter().map(alert).collect(),
+        rings: row.rings,
     }
     .encode_to_vec()
 }
@@ -82,6 +83,7 @@ pub fn decode_head(bytes: &[u8]) -> Result<HeadState, DecodeError> {
             open_slice: read_pair(&head.open_slice)?,
             since: time(head.since_ms),
             holes: holes.iter().map(|[from, to]| (Timestamp(*from), Timestamp(*to))).collect(),
+            rings: head.rings,
         },
         presence: PresenceState {
             last_sample: time(head.last_sample_ms),

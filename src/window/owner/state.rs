@@ -74,6 +74,9 @@ impl Windows {
         if state.layout.slices != layout.slices {
             return Err(RowError::Slices);
         }
+        if rings.len() != state.rings as usize {
+            return Err(RowError::Rings { found: rings.len(), expected: state.rings });
+        }
         let table = self.table_of(if *state.layout == **layout { layout } else { &state.layout });
         let row = self.tables[table].insert();
         if let Err(error) = self.tables[table].restore(row, state, rings) {

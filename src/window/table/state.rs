@@ -25,7 +25,14 @@ impl Table {
             open_slice: self.slices.as_ref().map_or(Counts::ZERO, |slices| slices.open(row)),
             since: None,
             holes: Vec::new(),
+            rings: self.rings(row) as u32,
         }
+    }
+
+    /// How many rings of a row hold anything.
+    fn rings(&self, row: usize) -> usize {
+        let slices = self.slices.as_ref().is_some_and(|slices| slices.has_ring(row));
+        self.rings.iter().filter(|tier| tier[row].bytes() > 0).count() + usize::from(slices)
     }
 
     /// The rings of a row that are to be stored. They count as stored from now on.

@@ -43,9 +43,10 @@ prop_compose! {
         (calendars, tails) in (vec(any_counts(), 0..3), vec(any_counts(), 0..5)),
         since in option::of(any_time()),
         holes in vec((any_time(), any_time()), 0..16),
+        rings in 0u32..9,
     ) -> RowState {
         let open_slice = layout.slices.map_or(Counts::ZERO, |_| open_slice);
-        RowState { layout: Arc::new(layout), at, lifetime, calendars, tails, open_slice, since, holes }
+        RowState { layout: Arc::new(layout), at, lifetime, calendars, tails, open_slice, since, holes, rings }
     }
 }
 

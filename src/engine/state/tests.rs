@@ -350,9 +350,15 @@ fn budgets(slo: &SloReport) -> Vec<(f64, f64, Option<Duration>)> {
     slo.budgets.iter().map(of).collect()
 }
 
+/// Of some hundred ticks each, so fewer than usual, unless another number is asked for.
+fn cases() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    let is_asked = std::env::var_os("PROPTEST_CASES").is_some();
+    if is_asked { usual } else { ProptestConfig::with_cases(64) }
+}
+
 proptest! {
-    // Each of some hundred ticks.
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases())]
 
     #[test]
     fn a_restart_changes_nothing(steps in proptest::collection::vec(any_step(), 1..150)) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Table;
+use super::{Table, WindowSum};
 use crate::{
     time::Timestamp,
     window::{Counts, RingPlace, RingState, RowError, RowState, Scope, ring::Ring},
@@ -122,13 +122,23 @@ impl Table {
         }
     }
 
-    /// Takes the sums of a row from its slots.
+    /// Takes the sums of a row from its slots: back through each ring once, as windows of a tier end together.
     pub(super) fn take_sums(&mut self, row: usize) {
-        for (window, layout) in self.layout.windows.iter().enumerate() {
-            let cut = self.slot(row, layout.tier, self.clock.cuts[window].0);
-            self.sums[row * self.layout.windows.len() + window].cut = cut;
-            self.inexact.push((row, window));
+        let (tiers, windows) = (self.layout.tiers.len(), self.layout.windows.len());
+        for (tier, layout) in self.layout.tiers.iter().enumerate() {
+            let ring = &self.rings[tier][row];
+            let (mut slot, mut index) = (self.clock.newest[tier], self.clock.newest_index[tier]);
+            let mut cut = self.tails[row * tiers + tier];
+            let mut counts = cut;
+            for window in layout.windows() {
+                while slot > self.clock.cuts[window].0 {
+                    slot -= 1;
+                    index = index.checked_sub(1).unwrap_or(layout.slots - 1);
+                    cut = ring.get(index);
+                    counts += cut;
+                }
+                self.sums[row * windows + window] = WindowSum { counts, cut };
+            }
         }
-        self.take_inexact_sums();
     }
 }

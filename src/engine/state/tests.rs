@@ -1,3 +1,5 @@
+//! Engines that are stopped and restored beside one that runs through, and what is written of them.
+
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! States that are encoded and read back, and bytes that are none.
+
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;

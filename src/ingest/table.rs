@@ -45,8 +45,8 @@ pub(super) struct Inner {
     index: [HashTable<u32>; PARTS],
     unselected: usize,
     chunks: Vec<Box<Mutex<Chunk>>>,
-    /// By number: what its series is called on disk.
-    keys: Vec<SeriesKey>,
+    /// By chunk: what its series are called on disk.
+    keys: Vec<Box<[SeriesKey; PER_CHUNK]>>,
     /// What is remembered of series from before a restart that have not come again.
     remembered: HashMap<SeriesKey, SeriesMemory>,
     /// Series that had not ended and came again since this was last asked.
@@ -282,8 +282,8 @@ impl Inner {
     /// What is to be remembered of all series.
     pub(super) fn memories(&mut self) -> Vec<SeriesMemory> {
         let mut memories = Vec::with_capacity(self.followed + self.remembered.len());
-        for (chunk, keys) in self.chunks.iter_mut().zip(self.keys.chunks(PER_CHUNK)) {
-            let series = chunk.get_mut().iter().zip(keys);
+        for (chunk, keys) in self.chunks.iter_mut().zip(&self.keys) {
+            let series = chunk.get_mut().iter().zip(keys.iter());
             memories.extend(series.filter_map(|(series, key)| Some(series.as_ref()?.memory(*key))));
         }
         memories.extend(self.remembered.values().cloned());
@@ -306,12 +306,12 @@ impl Inner {
         let number = self.free.pop().unwrap_or_else(|| {
             let next = self.chunks.len() * PER_CHUNK;
             self.chunks.push(Box::new(Mutex::new(std::array::from_fn(|_| None))));
-            self.keys.resize(next + PER_CHUNK, SeriesKey::default());
+            self.keys.push(Box::new([SeriesKey::default(); PER_CHUNK]));
             self.free.extend((next as u32 + 1..(next + PER_CHUNK) as u32).rev());
             next as u32
         });
-        self.keys[number as usize] = key;
         let number = SeriesNumber(number);
+        self.keys[number.chunk()][number.lane()] = key;
         self.chunks[number.chunk()].get_mut()[number.lane()] = Some(series);
         number
     }

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["report"],
     &["engine"],
     &["exposition", "pipeline", "rules", "source", "web"],
-    &["storage"],
+    &["backfill", "storage"],
     &["config", "testing"],
     &["backtest", "daemon"],
     &["cli"],

@@ -5,6 +5,7 @@
 mod chart;
 mod input;
 mod json;
+mod log;
 mod page;
 mod progress;
 mod sections;
@@ -67,6 +68,9 @@ struct HistoryArgs {
     /// History as `promtool tsdb dump` prints it; - for standard input
     #[arg(long = "tsdb-dump", value_name = "FILE")]
     tsdb_dump: Option<PathBuf>,
+    /// History that slod itself received: its data directory (storage.path), also of one that runs
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
     /// History of a server with Prometheus' API, at this URL or that of the first of the configured sources
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
     source: Option<String>,

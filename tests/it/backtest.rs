@@ -6,9 +6,14 @@ use std::{
     process::Command,
 };
 
+use slod::{
+    labels::Labels,
+    testing::{Sent, encode, encode_v2},
+    time::Timestamp,
+};
 use tempfile::TempDir;
 
-use crate::support::{Process, answers, free_address, wait_until};
+use crate::support::{Process, Slod, answers, free_address, http, wait_until};
 
 const SPEC: &str = r#"
 apiVersion: slod.dev/v1
@@ -29,6 +34,16 @@ struct Files {
     directory: TempDir,
 }
 
+/// What the counter of a code shows, minute by minute.
+fn values(code: &str) -> impl Iterator<Item = u32> {
+    let is_failure = code == "500";
+    (0..MINUTES).scan(0, move |value, minute| {
+        let shown = *value;
+        *value += if (300..320).contains(&minute) == is_failure { 600 } else { 0 };
+        Some(shown)
+    })
+}
+
 // === impl Files ===
 
 impl Files {
@@ -37,12 +52,9 @@ impl Files {
         let directory = tempfile::tempdir().unwrap();
         let mut history = "# TYPE http_requests counter\n".to_owned();
         for code in ["200", "500"] {
-            let mut value = 0;
-            for minute in 0..MINUTES {
-                let at = START_S + minute * 60;
+            for (minute, value) in values(code).enumerate() {
+                let at = START_S + minute as i64 * 60;
                 history += &format!("http_requests_total{{code=\"{code}\",instance=\"a\"}} {value} {at}\n");
-                let is_outage = (300..320).contains(&minute);
-                value += if is_outage == (code == "500") { 600 } else { 0 };
             }
         }
         fs::write(directory.path().join("slo.yaml"), SPEC).unwrap();
@@ -117,6 +129,33 @@ fn files_of_both_kinds_and_a_prometheus_give_the_same_report() {
     let of_source =
         files.report(&[&["--source", &url, "--from", &from, "--to", &to], &incidents[..]].concat());
     assert_eq!(of_source, of_file);
+}
+
+#[test]
+fn the_log_of_a_running_slod_gives_the_same_report() {
+    let files = Files::new();
+    let slod = Slod::start(SPEC, "");
+    for (minute, values) in values("200").zip(values("500")).enumerate() {
+        let at = Timestamp((START_S + minute as i64 * 60) * 1_000);
+        let sent = |code: &str, value: u32| {
+            let labels = [("__name__", "http_requests_total"), ("code", code), ("instance", "a")];
+            Sent { labels: Labels::new(labels).unwrap(), at, value: value.into() }
+        };
+        // Every other one by the other version.
+        let sent = [sent("200", values.0), sent("500", values.1)];
+        let (body, version) = match minute % 2 {
+            0 => (encode(&sent), "application/x-protobuf"),
+            _ => (encode_v2(&sent), "application/x-protobuf;proto=io.prometheus.write.v2.Request"),
+        };
+        let content_type = format!("Content-Type: {version}");
+        let answer = http(slod.address, "POST /api/v1/write HTTP/1.1", &[&content_type], &body);
+        assert_eq!(answer.status, 204, "{}", answer.body);
+    }
+    let data = slod.directory.path().join("data").display().to_string();
+    assert_eq!(files.report(&["--log", &data]), files.report(&["--openmetrics", "history.txt"]));
+    let (code, _, errors) = files.backtest(&["--log", "nowhere"]);
+    assert_eq!(code, 1);
+    assert!(errors.contains("there is no log in nowhere; it is the directory of storage.path"), "{errors}");
 }
 
 /// What promtool prints.

@@ -22,7 +22,7 @@ use slod::{
     time::Timestamp,
 };
 
-use crate::support::{Slod, seconds_since_epoch, try_post_write, wait_until, write_headers};
+use crate::support::{Random, Slod, kills, seconds_since_epoch, try_post_write, wait_until, write_headers};
 
 const SPEC: &str = r#"
 apiVersion: slod.dev/v1
@@ -49,12 +49,8 @@ spec:
 const CONFIG: &str = "evaluation_delay: 1s\nstorage: {checkpoint_interval: 100ms}\n";
 const INSTANCES: usize = 300;
 const SERIES: usize = 2 * INSTANCES;
-const KILLS: u64 = 20;
 const EVENTS: &str = "slo_events_total{service=\"shop\",slo=\"availability\"";
 const BAD: &str = "slo_bad_events_total{service=\"shop\",slo=\"availability\"";
-
-/// Steps of a generator of random numbers, and the seed they began with.
-struct Random(u64);
 
 /// A sender that gives up nothing.
 struct Sender {
@@ -76,10 +72,10 @@ type Events = (f64, f64);
 #[test]
 fn nothing_acknowledged_is_lost_or_counted_twice() {
     let mut random = Random::seeded("CRASH_SEED");
-    let kills = std::env::var("CRASH_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = kills();
     let mut slod = Slod::start(SPEC, CONFIG);
     let done = Arc::new(AtomicBool::new(false));
-    let mut sender = Sender::new(slod.address, Random(random.next()));
+    let mut sender = Sender::new(slod.address, Random::new(random.next()));
     sender.deliver();
     let sending = {
         let done = Arc::clone(&done);
@@ -177,29 +173,5 @@ impl Sender {
         let growth = |n: usize| self.acknowledged[n] - self.baseline[n];
         let bad = (0..SERIES).filter(|n| n % 2 == 1).map(growth).sum();
         (bad, (0..SERIES).map(growth).sum())
-    }
-}
-
-// === impl Random ===
-
-impl Random {
-    /// From the seed in a variable, or a new one, which is printed.
-    fn seeded(variable: &str) -> Self {
-        let fresh = || (seconds_since_epoch() * 1e6) as u64;
-        let seed = std::env::var(variable).map_or_else(|_| fresh(), |seed| seed.parse().unwrap());
-        println!("{variable}={seed}");
-        Self(seed)
-    }
-
-    /// Any number (Steele and others, SplitMix64).
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
     }
 }

@@ -15,7 +15,7 @@ use std::{net::SocketAddr, path::Path, thread, time::Duration};
 
 use tempfile::TempDir;
 
-use crate::support::{Slod, seconds_since_epoch, wait_until};
+use crate::support::{Random, Slod, kills, seconds_since_epoch, wait_until};
 use exporter::{Exporter, SERIES, Traffic};
 use proxy::{LinkState, Proxy};
 use sender::{Route, Sender};
@@ -60,6 +60,7 @@ spec:
 "#;
 
 const CONFIG: &str = "evaluation_delay: 1s\ningest: {warm_up: 5s}\n";
+const MANY_CHECKPOINTS: &str = "storage: {checkpoint_interval: 200ms}\n";
 const SOON_FAILOVER: &str = "ha: {failover_timeout: 5s}\n";
 const PAGE: &str = "slo_alert_state{service=\"shop\",severity=\"page\",slo=\"availability\"";
 const EVENTS_OF_ALL: &str = "{service=\"shop\",slo=\"availability\"";
@@ -135,6 +136,38 @@ fn a_killed_sender_loses_nothing() {
     receiver.wait_for_events(missed.total + 100.0);
     receiver.check_all_counted(&[&shop]);
     receiver.check_samples(&[("reset", 0.0), ("baseline", SERIES), ("gap", 0.0), ("refused", 0.0)]);
+}
+
+#[test]
+fn a_killed_slod_loses_nothing() {
+    let mut random = Random::seeded("CRASH_SEED");
+    let (mut receiver, shop) = (Receiver::start_with(MANY_CHECKPOINTS), Exporter::start());
+    let mut prometheus = receiver.prometheus("sender", "{}", &[&shop]);
+    receiver.wait_for_series(SERIES);
+    shop.serve(Traffic::Failing);
+    receiver.wait_for_events(50.0);
+    for kill in 0..kills() {
+        // One in three while it recovers, one in three after it was away for a while.
+        match kill % 3 {
+            0 => thread::sleep(Duration::from_millis(random.below(60))),
+            _ => {
+                receiver.slod.wait_until_ready();
+                thread::sleep(Duration::from_millis(random.below(900)));
+            }
+        }
+        receiver.slod.kill();
+        if kill % 3 == 2 {
+            thread::sleep(Duration::from_millis(random.below(1_500)));
+        }
+        receiver.slod.start_again();
+    }
+    receiver.slod.wait_until_ready();
+    shop.serve(Traffic::Well);
+    let served = shop.events();
+    receiver.wait_for_events(served.total);
+    receiver.check_all_counted(&[&shop]);
+    receiver.check_samples(&[("reset", 0.0), ("baseline", 0.0), ("gap", 0.0), ("refused", 0.0)]);
+    prometheus.assert_alive();
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub struct Answer {
     head: String,
 }
 
+/// Steps of a generator of random numbers, and the seed they began with.
+pub struct Random(u64);
+
 const PATIENCE: Duration = Duration::from_secs(45);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -100,6 +103,35 @@ impl Slod {
         let page = http(self.address, "GET /metrics HTTP/1.0", &[], b"").body;
         let values = page.lines().filter(|line| line.starts_with(prefix));
         values.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+}
+
+// === impl Random ===
+
+impl Random {
+    /// From the seed in a variable, or a new one, which is printed.
+    pub fn seeded(variable: &str) -> Self {
+        let fresh = || (seconds_since_epoch() * 1e6) as u64;
+        let seed = std::env::var(variable).map_or_else(|_| fresh(), |seed| seed.parse().unwrap());
+        println!("{variable}={seed}");
+        Self(seed)
+    }
+
+    /// The numbers of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Any number (Steele and others, SplitMix64).
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
     }
 }
 
@@ -235,6 +267,11 @@ pub fn cases(usual: u32) -> ProptestConfig {
         Some(_) => ProptestConfig::default(),
         None => ProptestConfig::with_cases(usual),
     }
+}
+
+/// How often a test kills slod: 20 times, unless `CRASH_KILLS` says otherwise.
+pub fn kills() -> u64 {
+    std::env::var("CRASH_KILLS").map_or(20, |kills| kills.parse().unwrap())
 }
 
 /// Wall time, for measuring between two moments of a test.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{HistoryArgs, Progress, Range, complain};
+use super::{HistoryArgs, Progress, Range, complain, log};
 use crate::{
     backtest::{Backtest, TrackId},
     history::{self, Format, Sample, Summary},
@@ -26,6 +26,8 @@ use crate::{
 pub(super) enum Input {
     /// A file, series by series: all of it is held before the replay begins.
     File { path: PathBuf, format: Format },
+    /// The log of a slod, by its data directory: all of it is held before the replay begins.
+    Log { directory: PathBuf },
     /// A server with Prometheus' API, in pieces of time: each is replayed before the next is asked for.
     Source { source: Source, now: Timestamp },
 }
@@ -53,6 +55,7 @@ impl Input {
         match args {
             HistoryArgs { openmetrics: Some(path), .. } => file(path, Format::OpenMetrics),
             HistoryArgs { tsdb_dump: Some(path), .. } => file(path, Format::Dump),
+            HistoryArgs { log: Some(directory), .. } => Ok(Self::Log { directory: directory.clone() }),
             HistoryArgs { source: Some(url), .. } => Self::source(url, configured, now),
             _ => bail!("no history is given; see --openmetrics and its neighbours"),
         }
@@ -79,6 +82,12 @@ impl Input {
                 let summary = read_file(&path, format, backtest, range, progress)
                     .with_context(|| format!("cannot read history from {}", path.display()))?;
                 complain_of(&summary, format);
+                Ok(())
+            }
+            Self::Log { directory } => {
+                let complaints = log::read(&directory, backtest, range, progress)
+                    .with_context(|| format!("cannot read the log in {}", directory.display()))?;
+                complaints.iter().for_each(|complaint| complain(complaint));
                 Ok(())
             }
             Self::Source { source, now } => {

@@ -1,7 +1,13 @@
-//! The data directory: one daemon at a time.
+//! What outlives the process: the log of accepted requests, and the state as of a position of it.
 //!
-//! State is not written yet; what is here keeps two daemons from sharing a directory once it is, and
-//! finds out at start whether the directory can be written at all.
+//! ```text
+//! disk ◀─ log: bodies, in the order in which they counted        ─┐
+//!      ◀─ state: what they came to, up to a position of the log  ─┴▶ recovery ─▶ a pipeline that goes on
+//!                  ▲ checkpoint ◀─ pipeline
+//! ```
+//!
+//! All of it goes through [`disk`], which tests replace by one that fails. The directory belongs to one process at a
+//! time. Invariant: what was acknowledged is in the state, or in the log behind its position.
 
 pub mod checkpoint;
 pub mod codec;

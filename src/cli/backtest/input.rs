@@ -29,7 +29,7 @@ pub(super) enum Input {
     /// The log of a slod, by its data directory: all of it is held before the replay begins.
     Log { directory: PathBuf },
     /// A server with Prometheus' API, in pieces of time: each is replayed before the next is asked for.
-    Source { source: Source, now: Timestamp },
+    Source { source: Box<Source>, now: Timestamp },
 }
 
 /// A reader that says how far it has come.
@@ -67,7 +67,7 @@ impl Input {
         } else {
             source::Config::new("--source", url.parse().context("cannot use the URL of --source")?)
         };
-        Ok(Self::Source { source: Source::new(config)?, now })
+        Ok(Self::Source { source: Box::new(Source::new(config)?), now })
     }
 
     /// Adds what it has of a time to a replay.

@@ -196,6 +196,8 @@ pub struct StateMetrics {
     commits: IntCounterVec,
     last_checkpoint: Gauge,
     last_checkpoint_bytes: IntGauge,
+    /// For how long nothing can be counted at a checkpoint.
+    pub freeze_duration: Latency,
     /// How long checkpoints take, from the freeze to the commit.
     pub checkpoint_duration: Latency,
     /// Values that could not be read.
@@ -646,6 +648,11 @@ impl StateMetrics {
                 registry,
                 "slod_storage_state_last_checkpoint_bytes",
                 "Bytes of keys and values that the last checkpoint wrote.",
+            ),
+            freeze_duration: latency(
+                registry,
+                "slod_storage_freeze_duration_seconds",
+                "Time at the start of a checkpoint in which no write request is counted.",
             ),
             checkpoint_duration: latency(
                 registry,

@@ -18,16 +18,16 @@ use std::{
 
 use super::SystemClock;
 use crate::{
-    pipeline::{self, Pipeline},
+    pipeline::{self, Mark, Pipeline},
     slo::Slo,
     storage::{
         checkpoint::{Checkpoint, Checkpoints},
         disk::{Disk, RealDisk},
-        log::{self, Log},
+        log::{self, Log, Sequence},
         recovery::{self, Findings, Recovered},
         state::{self, Found, StateStore},
     },
-    telemetry::Telemetry,
+    telemetry::{StateMetrics, Telemetry},
     time::Clock,
 };
 
@@ -43,12 +43,14 @@ pub(super) struct Keeper {
     log: Arc<Log>,
     writer: Writer,
     log_thread: JoinHandle<()>,
+    metrics: StateMetrics,
 }
 
 /// The thread that commits, as the one that ticks sees it.
 #[derive(Debug)]
 struct Writer {
-    checkpoints: mpsc::SyncSender<Checkpoint>,
+    /// Each with the time at which it was begun.
+    checkpoints: mpsc::SyncSender<(Duration, Checkpoint)>,
     /// Whether one was written.
     outcomes: mpsc::Receiver<bool>,
     is_busy: bool,
@@ -118,6 +120,7 @@ impl Keeper {
             log,
             writer,
             log_thread,
+            metrics: telemetry.state.clone(),
         })
     }
 
@@ -133,8 +136,9 @@ impl Keeper {
             return;
         }
         (self.taken, self.generation) = (Some(now), generation);
-        let checkpoint = self.checkpoints.take(pipeline, clock.now(), || self.log.next());
-        self.writer.begin(checkpoint);
+        let (at, frozen) = (clock.now(), freeze(pipeline, &self.log, &self.metrics, clock));
+        let checkpoint = self.checkpoints.take(pipeline, at, frozen);
+        self.writer.begin(now, checkpoint);
     }
 
     /// Takes a last checkpoint, and waits until everything is written. Nobody may write requests any more.
@@ -148,8 +152,10 @@ impl Keeper {
         if joined.is_err() || closed.is_err() {
             tracing::error!(reason = ?closed.err(), "not all of the log is known to be written");
         }
-        let checkpoint = self.checkpoints.take(pipeline, clock.now(), || self.log.next());
-        self.writer.begin(checkpoint);
+        let now = clock.elapsed();
+        let (at, frozen) = (clock.now(), freeze(pipeline, &self.log, &self.metrics, clock));
+        let checkpoint = self.checkpoints.take(pipeline, at, frozen);
+        self.writer.begin(now, checkpoint);
         self.writer.finish();
     }
 }
@@ -163,11 +169,10 @@ impl Writer {
         telemetry: Telemetry,
         clock: Arc<SystemClock>,
     ) -> io::Result<Self> {
-        let (checkpoints, to_write) = mpsc::sync_channel::<Checkpoint>(1);
+        let (checkpoints, to_write) = mpsc::sync_channel::<(Duration, Checkpoint)>(1);
         let (done, outcomes) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("slod-state".to_owned()).spawn(move || {
-            for checkpoint in to_write {
-                let start = clock.elapsed();
+            for (start, checkpoint) in to_write {
                 let is_written = commit(&mut store, &log, checkpoint);
                 let duration = clock.elapsed().saturating_sub(start);
                 telemetry.state.checkpoint_duration.record(duration);
@@ -191,9 +196,9 @@ impl Writer {
         outcome
     }
 
-    fn begin(&mut self, checkpoint: Checkpoint) {
+    fn begin(&mut self, start: Duration, checkpoint: Checkpoint) {
         // Not full, as the one before is done with.
-        self.is_busy = self.checkpoints.try_send(checkpoint).is_ok();
+        self.is_busy = self.checkpoints.try_send((start, checkpoint)).is_ok();
     }
 
     fn finish(mut self) {
@@ -205,6 +210,18 @@ impl Writer {
             tracing::error!("BUG: the thread that writes the state panicked");
         }
     }
+}
+
+fn freeze(
+    pipeline: &mut Pipeline,
+    log: &Log,
+    metrics: &StateMetrics,
+    clock: &SystemClock,
+) -> (Sequence, Mark) {
+    let start = clock.elapsed();
+    let frozen = pipeline.freeze(|| log.next());
+    metrics.freeze_duration.record(clock.elapsed().saturating_sub(start));
+    frozen
 }
 
 fn commit(store: &mut StateStore, log: &Log, checkpoint: Checkpoint) -> bool {

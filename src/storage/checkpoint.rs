@@ -67,14 +67,13 @@ pub(super) const SLICES: u8 = u8::MAX;
 // === impl Checkpoints ===
 
 impl Checkpoints {
-    /// Takes one, which must be written before the next. `position` tells that of the log.
+    /// Takes one of a [frozen](Pipeline::freeze) moment, which must be written before the next; before the next tick.
     pub fn take(
         &mut self,
         pipeline: &mut Pipeline,
         at: Timestamp,
-        position: impl FnOnce() -> Sequence,
+        (position, mark): (Sequence, Mark),
     ) -> Checkpoint {
-        let (position, mark) = pipeline.freeze(position);
         let before = self.written.take();
         let before = before.as_ref();
         let scope = if before.is_some() { Scope::Changed } else { Scope::Everything };

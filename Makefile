@@ -15,6 +15,7 @@ test-slow: loom ## What a release needs beyond `make test`: properties with 10,0
 	PROPTEST_CASES=10000 cargo test --release --quiet --lib
 	PROPTEST_CASES=10000 cargo test --release --quiet --test it -- accuracy oracle
 	PROPTEST_CASES=400 cargo test --release --quiet --test it -- promql::
+	CRASH_KILLS=200 cargo test --release --quiet --test it -- crash a_killed_slod
 
 test-peers: test-deps ## Tests beside a Prometheus 3 and the real Sloth (needs Go; builds them once, 15 minutes)
 	PROMETHEUS_3="$$(scripts/install-peers prometheus)" SLOTH="$$(scripts/install-peers sloth)" \

@@ -71,6 +71,9 @@ pub struct State {
 // would only make it longer.
 const REPLAYED_SILENCE_MAX: Duration = Duration::from_secs(300);
 
+/// What was counted elsewhere for the instances of an SLO.
+pub type Histories = Vec<(Role, Labels, SliState)>;
+
 /// A moment of a pipeline, at which nothing is being counted. To be [told](Pipeline::export) before the next tick.
 #[derive(Debug)]
 pub struct Mark {
@@ -230,12 +233,7 @@ impl Pipeline {
 
     /// Adds the history of an SLO up to its beginning; nothing if it is not waited for any more. To be called between
     /// two evaluations. Returns what could not be added.
-    pub fn absorb(
-        &mut self,
-        slo: &Slo,
-        beginning: Beginning,
-        histories: Vec<(Role, Labels, SliState)>,
-    ) -> Vec<RowError> {
+    pub fn absorb(&mut self, slo: &Slo, beginning: Beginning, histories: Histories) -> Vec<RowError> {
         let Some((generation, place)) = self.instances.unfilled_place(slo, beginning) else {
             return Vec::new();
         };

@@ -15,10 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Shared, throttle::Throttle};
 use crate::{
     backfill::{Backfill, Filled},
-    engine::SliState,
-    labels::Labels,
-    matching::{Beginning, Instances, Role},
-    pipeline::{self, Pipeline},
+    matching::{Beginning, Instances},
+    pipeline::{self, Histories, Pipeline},
     slo::{Slo, SloId},
     source::{Pieces, Source, pause_after},
     time::Clock,
@@ -46,7 +44,7 @@ struct Filler {
 #[derive(Debug)]
 struct Batch {
     beginning: Beginning,
-    slos: Vec<(Arc<Slo>, Vec<(Role, Labels, SliState)>)>,
+    slos: Vec<(Arc<Slo>, Histories)>,
     /// Told once they are in the windows.
     done: oneshot::Sender<()>,
 }
@@ -175,7 +173,7 @@ impl Filler {
     }
 }
 
-fn by_slo(slos: Vec<Arc<Slo>>, filled: Vec<Filled>) -> Vec<(Arc<Slo>, Vec<(Role, Labels, SliState)>)> {
+fn by_slo(slos: Vec<Arc<Slo>>, filled: Vec<Filled>) -> Vec<(Arc<Slo>, Histories)> {
     let mut by_slo: Vec<(Arc<Slo>, Vec<_>)> = slos.into_iter().map(|slo| (slo, Vec::new())).collect();
     let places: HashMap<_, usize> =
         by_slo.iter().enumerate().map(|(place, (slo, _))| (slo.id.clone(), place)).collect();

@@ -46,7 +46,7 @@ pub(super) struct Inner {
     unselected: usize,
     chunks: Vec<Box<Mutex<Chunk>>>,
     /// By chunk: what its series are called on disk.
-    keys: Vec<Box<[SeriesKey; PER_CHUNK]>>,
+    keys: Vec<[SeriesKey; PER_CHUNK]>,
     /// What is remembered of series from before a restart that have not come again.
     remembered: HashMap<SeriesKey, SeriesMemory>,
     /// Series that had not ended and came again since this was last asked.
@@ -306,7 +306,11 @@ impl Inner {
         let number = self.free.pop().unwrap_or_else(|| {
             let next = self.chunks.len() * PER_CHUNK;
             self.chunks.push(Box::new(Mutex::new(std::array::from_fn(|_| None))));
-            self.keys.push(Box::new([SeriesKey::default(); PER_CHUNK]));
+            if self.keys.len() == self.keys.capacity() {
+                // Not twice the memory for the sake of the last one.
+                self.keys.reserve_exact(self.keys.len() / 8 + 1);
+            }
+            self.keys.push([SeriesKey::default(); PER_CHUNK]);
             self.free.extend((next as u32 + 1..(next + PER_CHUNK) as u32).rev());
             next as u32
         });

@@ -222,10 +222,10 @@ impl Instances {
                 *known = beginning;
             }
         }
-        for instance in inner.known.values() {
+        inner.known.values().for_each(|instance| {
             let at = inner.beginnings[instance.slo_index].at;
             instance.begins_at_ms.store(at.0, Ordering::Relaxed);
-        }
+        });
         inner.version += 1;
     }
 

@@ -8,6 +8,7 @@ mod check;
 mod convert;
 pub mod demo;
 mod serve;
+mod storage;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -45,6 +46,8 @@ enum Command {
     Rules,
     /// Replay history: which alerts would have fired, and with --tune which settings do better
     Backtest(backtest::BacktestArgs),
+    /// Look at what a data directory holds, and whether all of it can be read
+    Storage(storage::StorageArgs),
     /// Run slod with a simulated service and a live view of its SLOs
     Demo(DemoArgs),
 }
@@ -117,7 +120,7 @@ struct CheckArgs {
 enum Format {
     /// For people
     Human,
-    /// For programs (docs/checking.md)
+    /// For programs (docs/checking.md, docs/storage.md)
     Json,
 }
 
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Schema => convert::schema(),
         Command::Rules => print(&rules::rule_file()).map(|()| ExitCode::SUCCESS),
         Command::Backtest(args) => backtest::backtest(&args),
+        Command::Storage(args) => storage::storage(&args),
         Command::Demo(args) => serve::demo(&args),
     };
     done.unwrap_or_else(|error| {

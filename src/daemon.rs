@@ -299,7 +299,7 @@ impl web::Service for Shared {
         } else if age > READY_AGE_MAX {
             Err(format!("the last evaluation was {} s ago", age.as_secs()))
         } else {
-            Ok(())
+            self.kept.accepts().map_err(|refusal| format!("write requests are not accepted: {refusal}"))
         }
     }
 

@@ -7,11 +7,12 @@
 //! ```
 //!
 //! All of it goes through [`disk`], which tests replace by one that fails. The directory belongs to one process at a
-//! time. Invariant: what was acknowledged is in the state, or in the log behind its position.
+//! time ([`DataDirectory`]). Invariant: what was acknowledged is in the state, or in the log behind its position.
 
 pub mod checkpoint;
 pub mod codec;
 pub mod disk;
+pub mod inspect;
 pub mod log;
 pub mod recovery;
 pub mod state;
@@ -45,6 +46,13 @@ pub enum OpenError {
     InUse(PathBuf),
 }
 
+/// A data directory that others may look at, too, but no slod may use for as long as the value lives.
+#[derive(Debug)]
+pub struct SharedDirectory {
+    /// `None` in a directory that no slod ever had, as in a copy of some files.
+    _lock: Option<File>,
+}
+
 const LOCK_FILE: &str = "lock";
 
 // === impl DataDirectory ===
@@ -71,6 +79,28 @@ impl DataDirectory {
     }
 }
 
+// === impl SharedDirectory ===
+
+impl SharedDirectory {
+    /// Keeps slod out, and changes nothing; also where nothing can be written.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a slod has it.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        fs::read_dir(path).map_err(io)?;
+        let lock = match File::open(path.join(LOCK_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { _lock: None }),
+            lock => lock.map_err(io)?,
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Self { _lock: Some(lock) }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +113,20 @@ mod tests {
         assert!(matches!(DataDirectory::open(&path), Err(OpenError::InUse(_))));
         drop(first);
         assert_eq!(DataDirectory::open(&path).unwrap().path(), path);
+    }
+
+    #[test]
+    fn who_looks_keeps_slod_out_and_nobody_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let nothing_made = SharedDirectory::open(directory.path()).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        let slod = DataDirectory::open(directory.path()).unwrap();
+        assert!(matches!(SharedDirectory::open(directory.path()), Err(OpenError::InUse(_))));
+        drop((slod, nothing_made));
+        let both = [(); 2].map(|()| SharedDirectory::open(directory.path()).unwrap());
+        assert!(matches!(DataDirectory::open(directory.path()), Err(OpenError::InUse(_))));
+        drop(both);
+        DataDirectory::open(directory.path()).unwrap();
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub(super) fn recover(
 fn tell(findings: &Findings, duration: Duration) {
     let Findings { state, log, damaged, left_behind, samples } = findings;
     match state {
+        Found::New if log.records > 0 => {
+            tracing::error!("{state}: SLOs have the history that the log holds");
+        }
         Found::New | Found::Intact => (),
         Found::Salvaged { .. } => tracing::error!("{state}; what is not whole begins anew"),
         Found::SetAside { .. } => tracing::error!("{state}: SLOs have the history that the log holds"),

@@ -1,11 +1,13 @@
 //! The seam between storage and the file system: what [`crate::storage`] does to files goes through [`Disk`].
 //!
-//! The real one is [`RealDisk`]; `testing::faults` has one that fails on purpose. A disk knows nothing of what is
-//! in its files, and repeats nothing.
+//! The real one is [`RealDisk`]; [`Overlay`] only looks; `testing::faults` has one that fails on purpose. A disk knows
+//! nothing of what is in its files, and repeats nothing.
 //!
 //! The invariant: what is written is durable only after [`DiskFile::sync_data`], and a name that was created,
 //! renamed or removed only after [`Disk::sync_directory`]. After a sync that failed nothing is known of what was
 //! written since the one before, and a later one that succeeds does not make up for it.
+
+mod overlay;
 
 use std::{
     fmt::Debug,
@@ -17,6 +19,8 @@ use std::{
 };
 
 use rustix::fs::FallocateFlags;
+
+pub use overlay::Overlay;
 
 /// A directory of files: the real one, or one that fails on purpose. Names are relative, `/`-separated.
 pub trait Disk: Debug + Send + Sync {

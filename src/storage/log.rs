@@ -42,7 +42,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::{prompb::Version, storage::disk::Disk, telemetry::LogMetrics, time::Timestamp};
 
 pub use errors::{LogError, OpenError, Refusal};
-pub use recovery::{Finding, Recovery, Report};
+pub use recovery::{Finding, Recovery, Report, Segment, check};
 use ticket::Done;
 pub use ticket::Ticket;
 use writer::Writer;

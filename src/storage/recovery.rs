@@ -85,6 +85,8 @@ pub fn recover(
     telemetry: &Telemetry,
     now: Timestamp,
 ) -> Result<Recovered, RecoverError> {
+    // Before anything is changed.
+    log::check(&**disk)?;
     let Opened { store, found } = StateStore::open(disk, &telemetry.state)?;
     let (plan, begins_after) = (Arc::new(config.plan(slos, now)), config.begins_after);
     let checkpoint = store.checkpoint();
@@ -103,7 +105,8 @@ pub fn recover(
         pipeline.instances().begin_again(beginning);
     }
     pipeline.resume(now);
-    let mut damaged = loaded.damaged;
+    let mut damaged = lost_with(&found);
+    damaged.extend(loaded.damaged);
     damaged.extend(lost.iter().map(ToString::to_string));
     let findings = Findings {
         state: found,
@@ -182,7 +185,7 @@ impl Loading<'_> {
             plan.slos().enumerate().map(|(place, slo)| (&slo.id, place)).collect();
         let mut places = HashMap::new();
         let (mut left_behind, mut beginnings) = (0, HashMap::new());
-        self.each(Part::Slos, "an SLO, whose history ends", |_, key, value| {
+        self.each(Part::Slos, |_, key, value| {
             let slo = instances::decode_slo(value)?;
             let same = in_force.get(&slo.id).filter(|place| plan.slo(**place).identity() == slo.identity);
             match same {
@@ -202,7 +205,7 @@ impl Loading<'_> {
 
     fn instances(&mut self, places: &Places) -> Result<Vec<Known>, ReadError> {
         let mut known = Vec::new();
-        self.each(Part::Instances, "an instance, which begins anew", |_, key, value| {
+        self.each(Part::Instances, |_, key, value| {
             let instance = instances::decode_instance(value)?;
             if let Some(slo_index) = places.get(&instance.slo) {
                 let (role, group) = (instance.role, instance.group);
@@ -216,7 +219,7 @@ impl Loading<'_> {
     fn slis(&mut self, known: &[Known]) -> Result<BTreeMap<SliId, SliState>, ReadError> {
         let known: HashSet<SliId> = known.iter().map(|known| known.sli).collect();
         let mut slis: BTreeMap<SliId, SliState> = BTreeMap::new();
-        self.each(Part::Heads, "the history of an SLI, which begins anew", |lost, key, value| {
+        self.each(Part::Heads, |lost, key, value| {
             let sli = SliId(number(key)?);
             if known.contains(&sli) {
                 let head: HeadState =
@@ -225,7 +228,7 @@ impl Loading<'_> {
             }
             Ok(())
         })?;
-        self.each(Part::Rings, "the history of an SLI, which begins anew", |lost, key, value| {
+        self.each(Part::Rings, |lost, key, value| {
             let (sli, place) = ring_place(key)?;
             if let Some(state) = slis.get_mut(&sli) {
                 let ring: RingState =
@@ -241,13 +244,13 @@ impl Loading<'_> {
     /// What windows have in common.
     fn windows(&mut self) -> Result<(), ReadError> {
         let mut state = engine::State::default();
-        self.each(Part::Meta, "the time of the last evaluation", |_, key, value| {
+        self.each(Part::Meta, |_, key, value| {
             if key == CLOCK {
                 state.clock = codec::engine::decode_clock(value)?;
             }
             Ok(())
         })?;
-        self.each(Part::Pending, "events that were not in windows yet", |_, _, value| {
+        self.each(Part::Pending, |_, _, value| {
             state.pending.extend(codec::engine::decode_pending(value)?);
             Ok(())
         })?;
@@ -257,17 +260,13 @@ impl Loading<'_> {
 
     fn memory(&mut self, places: &Places) -> Result<(), ReadError> {
         let mut memory = Memory::default();
-        self.each(
-            Part::Series,
-            "the last samples of up to 1,024 series, which begin anew",
-            |_, _, value| {
-                for state in codec::counter::decode_series(value)? {
-                    memory.series.push(SeriesMemory::from_state(state).map_err(DecodeError::Content)?);
-                }
-                Ok(())
-            },
-        )?;
-        self.each(Part::Targets, "the scrapes of up to 1,024 targets", |_, _, value| {
+        self.each(Part::Series, |_, _, value| {
+            for state in codec::counter::decode_series(value)? {
+                memory.series.push(SeriesMemory::from_state(state).map_err(DecodeError::Content)?);
+            }
+            Ok(())
+        })?;
+        self.each(Part::Targets, |_, _, value| {
             let targets = instances::decode_targets(value)?.into_iter();
             memory.targets.extend(targets.filter_map(|mut target| {
                 target.slo = *places.get(&u32::try_from(target.slo).ok()?)?;
@@ -275,7 +274,7 @@ impl Loading<'_> {
             }));
             Ok(())
         })?;
-        self.each(Part::Elections, "who is elected among replicas", |_, key, value| {
+        self.each(Part::Elections, |_, key, value| {
             if key == ONLY {
                 memory.elections = codec::counter::decode_elections(value)?;
             }
@@ -287,26 +286,21 @@ impl Loading<'_> {
 
     fn sampling(&mut self) -> Result<(), ReadError> {
         let (mut sampler, mut puller) = (SamplerState::default(), PullerState::default());
-        self.each(
-            Part::Sampling,
-            "how far the steps of SLOs had come, which begin anew",
-            |_, key, value| {
-                if key == PULLER {
-                    puller = codec::sampling::decode_puller(value)?;
-                    return Ok(());
-                }
-                codec::sampling::decode_sampler(value, &mut sampler)
-            },
-        )?;
+        self.each(Part::Sampling, |_, key, value| {
+            if key == PULLER {
+                puller = codec::sampling::decode_puller(value)?;
+                return Ok(());
+            }
+            codec::sampling::decode_sampler(value, &mut sampler)
+        })?;
         (self.loaded.state.sampler, self.loaded.state.puller) = (sampler, puller);
         Ok(())
     }
 
-    /// Reads a part. What is damaged is left out, and told as `what`.
+    /// Reads a part. What is damaged is left out, and told.
     fn each(
         &mut self,
         part: Part,
-        what: &str,
         mut read: impl FnMut(&mut HashSet<SliId>, &[u8], &[u8]) -> Result<(), DecodeError>,
     ) -> Result<(), ReadError> {
         let Self { store, loaded, lost } = self;
@@ -322,18 +316,43 @@ impl Loading<'_> {
                 {
                     lost.insert(SliId(u32::from_be_bytes(*sli)));
                 }
-                loaded.damaged.push(format!("cannot read {what}: {reason}"));
+                loaded.damaged.push(format!("cannot read {}: {reason}", cost(part)));
             }
         })
     }
 }
 
-fn number(key: &[u8]) -> Result<u32, DecodeError> {
+/// What it costs that a value of a part cannot be read.
+pub(super) fn cost(part: Part) -> &'static str {
+    match part {
+        Part::Meta => "the time of the last evaluation",
+        Part::Slos => "an SLO, whose history ends",
+        Part::Instances => "an instance, which begins anew",
+        Part::Heads | Part::Rings => "the history of an SLI, which begins anew",
+        Part::Series => "the last samples of up to 1,024 series, which begin anew",
+        Part::Targets => "the scrapes of up to 1,024 targets",
+        Part::Pending => "events that were not in windows yet",
+        Part::Sampling => "how far the steps of SLOs had come, which begin anew",
+        Part::Elections => "who is elected among replicas",
+    }
+}
+
+/// What was left behind in a file that was set aside.
+fn lost_with(found: &Found) -> Vec<String> {
+    let Found::Salvaged { lost, .. } = found else { return Vec::new() };
+    let values = lost.values.iter().map(|value| (value.part, value.damage.to_string()));
+    let pages = lost.pages.iter().map(|part| (*part, "a page with any number of them is damaged".to_owned()));
+    values.chain(pages).map(|(part, reason)| format!("cannot read {}: {reason}", cost(part))).collect()
+}
+
+/// The number that a key is.
+pub(super) fn number(key: &[u8]) -> Result<u32, DecodeError> {
     let bytes = key.try_into().map_err(|_| DecodeError::Content(format!("key {key:?} is no number")))?;
     Ok(u32::from_be_bytes(bytes))
 }
 
-fn ring_place(key: &[u8]) -> Result<(SliId, RingPlace), DecodeError> {
+/// Which ring a key is of.
+pub(super) fn ring_place(key: &[u8]) -> Result<(SliId, RingPlace), DecodeError> {
     let [a, b, c, d, place] = *key else {
         return Err(DecodeError::Content(format!("key {key:?} is of no ring")));
     };

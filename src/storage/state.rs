@@ -73,11 +73,15 @@ struct Open {
     file: Arc<dyn DiskFile>,
 }
 
-const FILE: &str = "state.redb";
+/// The format that is written, and the newest that is read.
+pub const FORMAT: u32 = engine::FORMAT;
+
+/// The name of the file.
+pub const FILE: &str = "state.redb";
 /// Where a file is begun: it gets its name once it is a database, so that a file with that name always is one.
 const NEW_FILE: &str = "state.redb.new";
 /// Followed by a number: a file that was damaged.
-const ASIDE: &str = "state.redb.corrupt-";
+pub const ASIDE: &str = "state.redb.corrupt-";
 const ROOT: &str = "";
 
 // === impl StateStore ===

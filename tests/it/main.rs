@@ -15,6 +15,7 @@ mod crash;
 mod daemon;
 mod e2e;
 mod expressions;
+mod files;
 mod fuzz;
 mod history;
 mod identity;

@@ -101,17 +101,17 @@ pub enum Finding {
 
 /// A segment on the disk.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Segment {
+pub struct Segment {
     /// The sequence that it begins with.
-    pub(super) first: Sequence,
+    pub first: Sequence,
     /// Where the acknowledged records before it end.
-    pub(super) follows: Sequence,
+    pub follows: Sequence,
     /// When it was made, if that is known.
-    pub(super) created: Option<Timestamp>,
+    pub created: Option<Timestamp>,
     /// How much of the disk it takes.
-    pub(super) bytes: u64,
+    pub bytes: u64,
     /// Whether its header was written to the end. If not, nothing else was written.
-    pub(super) is_begun: bool,
+    pub is_begun: bool,
 }
 
 // Enough to see what is going on, and little memory.
@@ -127,6 +127,28 @@ impl Recovery {
     pub fn open(disk: Arc<dyn Disk>, from: Sequence) -> Result<Self, OpenError> {
         let mut report = Report::default();
         let on_disk = survey(&*disk, &mut report)?;
+        Self::of(disk, on_disk, from, report)
+    }
+
+    /// Reads all that there is of the log in `log/`. Given a position, what should be there from it on and is not is
+    /// found missing.
+    ///
+    /// # Errors
+    /// As [`Recovery::open`].
+    pub fn open_whole(disk: Arc<dyn Disk>, position: Option<Sequence>) -> Result<Self, OpenError> {
+        let mut report = Report::default();
+        let on_disk = survey(&*disk, &mut report)?;
+        let oldest = on_disk.iter().find(|segment| segment.is_begun).map(|segment| segment.follows);
+        let from = oldest.into_iter().chain(position).min().unwrap_or_default();
+        Self::of(disk, on_disk, from, report)
+    }
+
+    fn of(
+        disk: Arc<dyn Disk>,
+        on_disk: Vec<Segment>,
+        from: Sequence,
+        mut report: Report,
+    ) -> Result<Self, OpenError> {
         let segments: Vec<_> = on_disk.iter().copied().filter(|segment| segment.is_begun).collect();
         // Those before the last one that does not begin behind `from` hold nothing that is asked for.
         let index = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
@@ -154,7 +176,7 @@ impl Recovery {
     }
 
     /// All segments from the oldest to the newest.
-    pub(super) fn on_disk(&self) -> &[Segment] {
+    pub fn on_disk(&self) -> &[Segment] {
         &self.on_disk
     }
 
@@ -266,6 +288,14 @@ impl Iterator for Recovery {
     }
 }
 
+/// Whether the log in `log/` is one that this version reads, as far as its headers say.
+///
+/// # Errors
+/// As [`Recovery::open`].
+pub fn check(disk: &dyn Disk) -> Result<(), OpenError> {
+    survey(disk, &mut Report::default()).map(drop)
+}
+
 /// The segments there are, oldest first.
 fn survey(disk: &dyn Disk, report: &mut Report) -> Result<Vec<Segment>, OpenError> {
     let names =
@@ -317,6 +347,15 @@ fn open(disk: &dyn Disk, segment: Segment) -> Result<SegmentReader, OpenError> {
     let name = name_of(segment.first);
     let reader = SegmentReader::open(disk, &name, segment.first.0..u64::MAX);
     reader.map_err(|source| OpenError::Io { name, source })
+}
+
+// === impl Segment ===
+
+impl Segment {
+    /// The name of its file.
+    pub fn name(&self) -> String {
+        name_of(self.first)
+    }
 }
 
 // === impl Report ===

@@ -116,7 +116,8 @@ fn write_directory(path: &Path) {
         assert!(log.write_queued(now).succeeded);
         pipeline.tick(now);
         if step + 1 == CHECKPOINT {
-            let taken = Checkpoints::default().take(&mut pipeline, now, || log.next());
+            let frozen = pipeline.freeze(|| log.next());
+            let taken = Checkpoints::default().take(&mut pipeline, now, frozen);
             let checkpoint = state::Checkpoint { position: taken.position.0, at: taken.at };
             store.commit(checkpoint, &taken.clear, taken.changes).unwrap();
             store.compact().unwrap();

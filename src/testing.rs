@@ -1,5 +1,5 @@
 //! What tests are made of: the whole core without IO, an oracle that keeps every sample, and a runner for
-//! readable scenarios; a disk that fails on purpose; and what fuzzers try.
+//! readable scenarios; a disk that fails on purpose, and a whole world that does; and what fuzzers try.
 //!
 //! The oracle shares no arithmetic with what it judges: it recounts from all samples at every question.
 
@@ -10,6 +10,7 @@ mod kept;
 mod notation;
 mod oracle;
 mod script;
+pub mod simulation;
 mod world;
 
 use crate::{slo::Slo, spec};

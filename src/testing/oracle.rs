@@ -14,6 +14,18 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
     series: BTreeMap<Labels, Vec<(Timestamp, f64)>>,
+    /// By target, and by series that were born: after when.
+    births: Option<Births>,
+}
+
+/// Which series count from zero, because their target had been scraped without them.
+#[derive(Clone, Debug)]
+struct Births {
+    warm_up: Duration,
+    /// By target: the times of the first scrape, of the last but one and of the last.
+    scrapes: BTreeMap<Labels, (Timestamp, Timestamp, Timestamp)>,
+    /// A scrape before they were born.
+    born_after: BTreeMap<Labels, Timestamp>,
 }
 
 /// Growth of a counter in `(from, to]`.
@@ -27,9 +39,22 @@ struct Growth {
 // === impl Oracle ===
 
 impl Oracle {
+    /// An oracle that knows births. All series must count for the same SLOs.
+    pub fn with_births(warm_up: Duration) -> Self {
+        let births = Births { warm_up, scrapes: BTreeMap::new(), born_after: BTreeMap::new() };
+        Self { births: Some(births), ..Self::default() }
+    }
+
     /// Remembers what was sent.
     pub fn record(&mut self, samples: &[Sent]) {
         for sent in samples {
+            if let Some(births) = self.births.as_mut().filter(|_| counts(sent.value)) {
+                let is_first = self
+                    .series
+                    .get(&sent.labels)
+                    .is_none_or(|known| !known.iter().any(|(_, value)| counts(*value)));
+                births.record(sent, is_first);
+            }
             self.series.entry(sent.labels.clone()).or_default().push((sent.at, sent.value));
         }
     }
@@ -74,7 +99,7 @@ impl Oracle {
         let sum = |terms: &[Term]| -> f64 {
             let of_group = |(labels, samples): (&Labels, &Vec<(Timestamp, f64)>)| {
                 let is_in = group.is_none_or(|group| group_of(labels) == *group);
-                is_in.then(|| (labels.clone(), growths(samples)))
+                is_in.then(|| (labels.clone(), growths(samples, self.born_after(labels))))
             };
             let series: Vec<_> = self.series.iter().filter_map(of_group).collect();
             let of_term = |term: &Term| -> f64 {
@@ -85,16 +110,48 @@ impl Oracle {
         };
         (sum(&counted.bad), sum(&counted.total))
     }
+
+    fn born_after(&self, labels: &Labels) -> Option<Timestamp> {
+        self.births.as_ref()?.born_after.get(labels).copied()
+    }
+}
+
+// === impl Births ===
+
+// As documented: a target that was silent for longer may have been away.
+const SCRAPE_GAP_MAX: Duration = Duration::from_secs(300);
+
+impl Births {
+    fn record(&mut self, sent: &Sent, is_first: bool) {
+        let target = sent.labels.keep(&["cluster", "instance", "job"].map(str::to_owned));
+        let Some((first, previous, last)) = self.scrapes.get_mut(&target) else {
+            self.scrapes.insert(target, (sent.at, sent.at, sent.at));
+            return;
+        };
+        let before = if *last < sent.at { *last } else { *previous };
+        let is_recent = before < sent.at && sent.at.since(before) <= SCRAPE_GAP_MAX;
+        if is_first && is_recent && before.since(*first) >= self.warm_up {
+            self.born_after.insert(sent.labels.clone(), before);
+        }
+        if *last < sent.at {
+            (*previous, *last) = (*last, sent.at);
+        }
+    }
+}
+
+/// Whether a counter can have such a value.
+fn counts(value: f64) -> bool {
+    value.is_finite() && value >= 0.0 && !is_stale_marker(value)
 }
 
 /// What a counter's samples, in the order of arrival, say of its growth: a sample that is not newer than
-/// all before it says nothing, and a smaller value means that the counter started over.
-fn growths(samples: &[(Timestamp, f64)]) -> Vec<Growth> {
+/// all before it says nothing, and a smaller value means that the counter started over. One that was born counts
+/// from zero.
+fn growths(samples: &[(Timestamp, f64)], born_after: Option<Timestamp>) -> Vec<Growth> {
     let mut growths = Vec::new();
-    let mut last: Option<(Timestamp, f64)> = None;
+    let mut last = born_after.map(|at| (at, 0.0));
     for &(at, value) in samples {
-        let counts = value.is_finite() && value >= 0.0 && !is_stale_marker(value);
-        if !counts || last.is_some_and(|(last_at, _)| at <= last_at) {
+        if !counts(value) || last.is_some_and(|(last_at, _)| at <= last_at) {
             continue;
         }
         if let Some((from, last_value)) = last {

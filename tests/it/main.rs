@@ -31,6 +31,7 @@ mod rules;
 mod sampling;
 mod scripts;
 mod senders;
+mod sim;
 mod sources;
 mod state;
 mod stress;

@@ -1,0 +1,105 @@
+//! What those see who read reports, and an Alertmanager that is told of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    matching::Role,
+    report::{Report, SloReport, Snapshot},
+    time::Timestamp,
+};
+
+/// A report, as far as two runs are to agree in it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// By the name of the instance.
+    pub(super) instances: BTreeMap<String, Counts>,
+    /// The names of the alerts that fire.
+    pub(super) firing: BTreeSet<String>,
+}
+
+/// Bad and all events: since ever, and in each window.
+pub(super) type Counts = Vec<(f64, f64)>;
+
+/// Notes when alerts begin to fire and when they are resolved. It outlives slod.
+#[derive(Debug, Default)]
+pub(super) struct Alertmanager {
+    /// By alert: since when it fires or does not, one after the other.
+    alerts: BTreeMap<String, Vec<(Timestamp, bool)>>,
+}
+
+// === impl Seen ===
+
+impl Seen {
+    pub(super) fn new(report: &Report) -> Self {
+        let Snapshot { slos, .. } = report.snapshot();
+        let mut seen = Self { instances: BTreeMap::new(), firing: BTreeSet::new() };
+        for slo in slos {
+            let name = name(&slo);
+            let firing = slo.alerts.iter().zip(&slo.slo.alerts).filter(|(alert, _)| alert.level == 2);
+            seen.firing
+                .extend(firing.map(|(_, alert)| format!("{name} {} {:?}", alert.severity, alert.long)));
+            let windows = slo.windows.iter().map(|window| (window.bad_events, window.events));
+            let counts = [(slo.bad_events_total, slo.events_total)].into_iter().chain(windows).collect();
+            seen.instances.insert(name, counts);
+        }
+        seen
+    }
+
+    /// What differs from another one of the same time.
+    pub(super) fn difference(&self, other: &Self) -> Option<String> {
+        let names: BTreeSet<_> = self.instances.keys().chain(other.instances.keys()).collect();
+        names.into_iter().find_map(|name| {
+            let (own, others) = (self.instances.get(name), other.instances.get(name));
+            let is_same = match (own, others) {
+                (Some(own), Some(others)) => own.len() == others.len() && own.iter().zip(others).all(is_near),
+                _ => false,
+            };
+            (!is_same).then(|| format!("{name}: {own:?} instead of {others:?}"))
+        })
+    }
+}
+
+// Of sums of fractions in different orders.
+const ROUNDING: f64 = 1e-9;
+
+fn is_near((own, others): (&(f64, f64), &(f64, f64))) -> bool {
+    let is_near = |a: f64, b: f64| (a - b).abs() <= ROUNDING * a.abs().max(b.abs()).max(1.0);
+    is_near(own.0, others.0) && is_near(own.1, others.1)
+}
+
+fn name(slo: &SloReport) -> String {
+    match slo.role {
+        Role::Group => format!("{}{}", slo.slo.id, slo.group),
+        Role::Whole | Role::RollUp => slo.slo.id.to_string(),
+    }
+}
+
+// === impl Alertmanager ===
+
+impl Alertmanager {
+    /// Takes what fires now. Returns what has changed.
+    pub(super) fn notify(&mut self, now: Timestamp, firing: &BTreeSet<String>) -> Vec<(String, bool)> {
+        for name in firing {
+            self.alerts.entry(name.clone()).or_default();
+        }
+        let mut changes = Vec::new();
+        for (name, transitions) in &mut self.alerts {
+            let (was_firing, is_firing) =
+                (transitions.last().is_some_and(|(_, was_firing)| *was_firing), firing.contains(name));
+            if was_firing != is_firing {
+                transitions.push((now, is_firing));
+                changes.push((name.clone(), is_firing));
+            }
+        }
+        changes
+    }
+
+    /// Whether an alert fired, or did not, at any moment between these two.
+    pub(super) fn was(&self, name: &str, is_firing: bool, from: Timestamp, to: Timestamp) -> bool {
+        let transitions = self.alerts.get(name).map(Vec::as_slice).unwrap_or_default();
+        let before = transitions.iter().rfind(|(at, _)| *at <= from);
+        let at_first = before.is_some_and(|(_, was_firing)| *was_firing);
+        let mut within = transitions.iter().filter(|(at, _)| from < *at && *at <= to);
+        at_first == is_firing || within.any(|(_, was_firing)| *was_firing == is_firing)
+    }
+}

@@ -29,7 +29,7 @@ use slod::{
     time::Timestamp,
 };
 
-use load::{CONNECTIONS, Load, Protocol, Scrapes, Shape};
+use load::{Load, Protocol, Scrapes, Shape};
 
 const NOW: Timestamp = Timestamp(1_700_006_400_000);
 const SECOND: Duration = Duration::from_secs(1);
@@ -42,6 +42,9 @@ const USUAL: Shape = Shape {
     samples_per_request: SAMPLES_PER_REQUEST,
     unselected: 0,
     protocol: Protocol::V1,
+    services: 500,
+    handlers: 10,
+    connections: 2,
 };
 
 /// A world that is sent scrape after scrape, one a second.
@@ -58,7 +61,7 @@ impl Sender {
     /// A sender of whose series nothing is known.
     fn unknown(shape: Shape) -> Self {
         let engine = engine::Config { delay: Duration::ZERO, ..engine::Config::default() };
-        let world = World::new(slos(&load::specs()), engine, ingest::Config::default(), NOW);
+        let world = World::new(slos(&load::specs(shape.services)), engine, ingest::Config::default(), NOW);
         let version = if shape.protocol == Protocol::V1 { Version::V1 } else { Version::V2 };
         Self { load: Load::new(shape), version, world: RefCell::new(world), scrape: 0 }
     }
@@ -79,9 +82,9 @@ impl Sender {
         let scrapes = Scrapes { first: self.scrape, count: 1, start, interval: SECOND };
         self.scrape += 1;
         self.world.get_mut().tick(start);
-        let requests =
-            (0..CONNECTIONS).flat_map(|connection| self.load.requests(connection, "bench", scrapes));
-        (scrapes.end(), requests.map(|request| body(&request.bytes).to_vec()).collect())
+        let requests = (0..self.load.connections())
+            .flat_map(|connection| self.load.requests(connection, "bench", scrapes));
+        (scrapes.end(), requests.map(|request| request.body().to_vec()).collect())
     }
 
     fn send(&self, (now, bodies): &(Timestamp, Vec<Vec<u8>>)) {
@@ -90,12 +93,6 @@ impl Sender {
             world.send_body_of(self.version, body, *now).unwrap();
         }
     }
-}
-
-/// What follows the headers.
-fn body(request: &[u8]) -> &[u8] {
-    let head = request.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
-    &request[head + 4..]
 }
 
 fn ingest_all(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, shape: Shape) {
@@ -147,7 +144,7 @@ fn strangers(c: &mut Criterion) {
 fn stages(c: &mut Criterion) {
     let scrapes = Scrapes { first: 0, count: 1, start: NOW, interval: SECOND };
     let request = Load::new(USUAL).requests(0, "bench", scrapes).remove(0);
-    let (body, mut message, mut read) = (body(&request.bytes), Vec::new(), Request::default());
+    let (body, mut message, mut read) = (request.body(), Vec::new(), Request::default());
     let hasher = RandomState::default();
     let mut group = c.benchmark_group("stage");
     group.throughput(Throughput::Elements(SAMPLES_PER_REQUEST as u64));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    load::{CONNECTIONS, Load, Request, Scrapes},
+    load::{Load, Request, Scrapes},
     process::{now, wall},
 };
 
@@ -39,18 +39,27 @@ pub(crate) fn prepare(load: &Load, address: SocketAddr, scrapes: Scrapes) -> Pre
     let host = address.to_string();
     let host = &host;
     thread::scope(|scope| {
-        let encoders: Vec<_> = (0..CONNECTIONS)
+        let encoders: Vec<_> = (0..load.connections())
             .map(|connection| scope.spawn(move || load.requests(connection, host, scrapes)))
             .collect();
         Prepared(encoders.into_iter().map(|encoder| encoder.join().expect("encoding cannot fail")).collect())
     })
 }
 
-/// Sends everything, as fast as it is answered.
+/// When requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As fast as they are answered.
+    Full,
+    /// At the time of their samples.
+    Live,
+}
+
+/// Sends everything.
 ///
 /// # Panics
 /// When a request is not answered 204.
-pub(crate) fn send(address: SocketAddr, prepared: &Prepared) -> Sent {
+pub(crate) fn send(address: SocketAddr, prepared: &Prepared, pace: Pace) -> Sent {
     let connections = prepared.0.iter().filter(|requests| !requests.is_empty());
     let mut streams: Vec<_> =
         connections.map(|requests| (connect(address), requests.as_slice(), Vec::new())).collect();
@@ -59,7 +68,7 @@ pub(crate) fn send(address: SocketAddr, prepared: &Prepared) -> Sent {
     // upon its very first sample, so the first request goes alone.
     if let Some((stream, requests, done)) = streams.first_mut() {
         let (first, rest) = requests.split_first().expect("connections without requests were left out");
-        done.push(send_one(stream, first));
+        done.push(send_one(stream, first, pace));
         *requests = rest;
     }
     let done: Vec<_> = thread::scope(|scope| {
@@ -67,7 +76,7 @@ pub(crate) fn send(address: SocketAddr, prepared: &Prepared) -> Sent {
             .into_iter()
             .map(|(mut stream, requests, mut done)| {
                 scope.spawn(move || {
-                    done.extend(requests.iter().map(|request| send_one(&mut stream, request)));
+                    done.extend(requests.iter().map(|request| send_one(&mut stream, request, pace)));
                     done
                 })
             })
@@ -100,7 +109,10 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Latency of the request, and how far its event time was ahead of the clock when it was answered.
-fn send_one(stream: &mut TcpStream, request: &Request) -> (Duration, f64) {
+fn send_one(stream: &mut TcpStream, request: &Request, pace: Pace) -> (Duration, f64) {
+    if pace == Pace::Live {
+        thread::sleep(request.at.since(wall()));
+    }
     let start = now();
     stream.write_all(&request.bytes).expect("the receiver reads");
     read_answer(stream);

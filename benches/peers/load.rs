@@ -24,6 +24,12 @@ pub(crate) struct Shape {
     /// Percent of the series that no SLO selects.
     pub(crate) unselected: usize,
     pub(crate) protocol: Protocol,
+    /// Each with an SLO of availability and one of latency.
+    pub(crate) services: usize,
+    /// Of a target, at most ten: each has six series of requests and four of buckets.
+    pub(crate) handlers: usize,
+    /// Prometheus opens a shard, and so a connection, for some 10,000 samples a second, 50 at most.
+    pub(crate) connections: usize,
 }
 
 /// All series, cut into requests.
@@ -82,13 +88,6 @@ pub(crate) struct Events {
     pub(crate) total: f64,
 }
 
-/// Prometheus opens a shard, and so a connection, for some 10,000 samples a second.
-pub(crate) const CONNECTIONS: usize = 2;
-/// Each with an SLO of availability and one of latency.
-const SERVICES: usize = 500;
-/// A pod of a small service; thousands are seen, too.
-const SERIES_PER_TARGET: usize = 100;
-const REQUEST_SERIES_PER_TARGET: usize = 60;
 const CODES: [(&str, &str); 6] =
     [("200", "GET"), ("200", "POST"), ("404", "GET"), ("500", "GET"), ("500", "POST"), ("503", "GET")];
 const BUCKETS: [(&str, &str); 4] = [("GET", "0.3"), ("GET", "+Inf"), ("POST", "0.3"), ("POST", "+Inf")];
@@ -106,9 +105,9 @@ const HANDLERS: [&str; 10] = [
 ];
 
 /// The specs of all SLOs, one file.
-pub(crate) fn specs() -> String {
+pub(crate) fn specs(services: usize) -> String {
     let mut text = String::new();
-    for service in 0..SERVICES {
+    for service in 0..services {
         let job = job(service);
         let requests = format!("http_requests_total{{job=\"{job}\"");
         let buckets = format!("http_request_duration_seconds_bucket{{job=\"{job}\"");
@@ -132,14 +131,13 @@ fn job(service: usize) -> String {
 }
 
 /// The labels of a series in their order, and by how much it grows from scrape to scrape.
-fn labels(index: usize, is_selected: bool) -> Vec<(&'static str, String)> {
-    let (target, of_target) = (index / SERIES_PER_TARGET, index % SERIES_PER_TARGET);
-    let service = target % SERVICES;
-    let pod = target / SERVICES;
-    let is_request = of_target < REQUEST_SERIES_PER_TARGET;
-    let variant = if is_request { of_target } else { of_target - REQUEST_SERIES_PER_TARGET };
-    let handler = HANDLERS[variant % HANDLERS.len()];
-    let variant = variant / HANDLERS.len();
+fn labels(shape: Shape, index: usize) -> Vec<(&'static str, String)> {
+    let target = shape.target(index);
+    let service = target % shape.services;
+    let pod = target / shape.services;
+    let handler = HANDLERS[index % shape.handlers];
+    let variant = shape.variant(index);
+    let is_request = variant < CODES.len();
     let name = if is_request { "http_requests_total" } else { "http_request_duration_seconds_bucket" };
     let mut labels = vec![("__name__", name.to_owned()), ("cluster", "eu-west-1-prod".to_owned())];
     if is_request {
@@ -149,11 +147,11 @@ fn labels(index: usize, is_selected: bool) -> Vec<(&'static str, String)> {
     labels.push(("handler", handler.to_owned()));
     labels.push(("instance", format!("10.{}.{}.{}:8080", pod % 250, service / 250, service % 250)));
     // The same metrics of services that nobody made an SLO for.
-    labels.push(("job", if is_selected { job(service) } else { job(SERVICES + service) }));
+    labels.push(("job", job(if shape.is_selected(index) { service } else { shape.services + service })));
     if !is_request {
-        labels.push(("le", BUCKETS[variant].1.to_owned()));
+        labels.push(("le", BUCKETS[variant - CODES.len()].1.to_owned()));
     }
-    let method = if is_request { CODES[variant].1 } else { BUCKETS[variant].0 };
+    let method = if is_request { CODES[variant].1 } else { BUCKETS[variant - CODES.len()].0 };
     labels.push(("method", method.to_owned()));
     labels.push(("namespace", format!("team-{:02}", service % 40)));
     let hash = scatter(target);
@@ -163,14 +161,13 @@ fn labels(index: usize, is_selected: bool) -> Vec<(&'static str, String)> {
 }
 
 /// By how much a series grows from scrape to scrape, and the events that this makes.
-fn growth(index: usize) -> (u32, Events) {
-    let of_target = index % SERIES_PER_TARGET;
-    let variant = |first: usize| (of_target - first) / HANDLERS.len();
+fn growth(shape: Shape, index: usize) -> (u32, Events) {
+    let variant = shape.variant(index);
     let step = 1 + (scatter(index) % 20) as u32;
-    if of_target < REQUEST_SERIES_PER_TARGET {
-        let is_bad = CODES[variant(0)].0.starts_with('5');
+    if let Some((code, _)) = CODES.get(variant) {
+        let is_bad = code.starts_with('5');
         (step, Events { bad: if is_bad { f64::from(step) } else { 0.0 }, total: f64::from(step) })
-    } else if BUCKETS[variant(REQUEST_SERIES_PER_TARGET)].1 == "+Inf" {
+    } else if BUCKETS[variant - CODES.len()].1 == "+Inf" {
         // Above any step of the bucket it contains.
         let step = step + 20;
         (step, Events { bad: f64::from(step), total: f64::from(step) })
@@ -180,7 +177,7 @@ fn growth(index: usize) -> (u32, Events) {
 }
 
 /// The finalizer of MurmurHash3: far apart for neighbours, the same on every run.
-fn scatter(index: usize) -> u64 {
+pub(crate) fn scatter(index: usize) -> u64 {
     let mut hash = index as u64 + 1;
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
         hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
@@ -188,20 +185,38 @@ fn scatter(index: usize) -> u64 {
     hash ^ (hash >> 33)
 }
 
+// === impl Shape ===
+
+impl Shape {
+    /// The pod of a service that a series is of.
+    fn target(self, index: usize) -> usize {
+        index / (self.handlers * (CODES.len() + BUCKETS.len()))
+    }
+
+    /// Its place among codes, and then among buckets. Those of a target lie behind each other.
+    fn variant(self, index: usize) -> usize {
+        index / self.handlers % (CODES.len() + BUCKETS.len())
+    }
+
+    fn is_selected(self, index: usize) -> bool {
+        self.target(index) % 100 >= self.unselected
+    }
+}
+
 // === impl Load ===
 
 impl Load {
     pub(crate) fn new(shape: Shape) -> Self {
         let mut expected = Events::default();
-        let is_selected = |index: usize| (index / SERIES_PER_TARGET) % 100 >= shape.unselected;
-        for events in (0..shape.series).filter(|index| is_selected(*index)).map(|index| growth(index).1) {
+        let selected = (0..shape.series).filter(|index| shape.is_selected(*index));
+        for events in selected.map(|index| growth(shape, index).1) {
             expected.bad += events.bad;
             expected.total += events.total;
         }
         // As Prometheus' shards: each series is always on the same connection.
-        let templates = (0..CONNECTIONS).map(|connection| {
-            let own: Vec<usize> = (connection..shape.series).step_by(CONNECTIONS).collect();
-            let template = |indices| Template::new(indices, shape, is_selected);
+        let templates = (0..shape.connections).map(|connection| {
+            let own: Vec<usize> = (connection..shape.series).step_by(shape.connections).collect();
+            let template = |indices| Template::new(indices, shape);
             own.chunks(shape.samples_per_request).map(template).collect()
         });
         Self { shape, templates: templates.collect(), expected }
@@ -210,6 +225,10 @@ impl Load {
     /// The events that SLOs are to count from one scrape to the next.
     pub(crate) fn expected(&self) -> Events {
         self.expected
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.shape.connections
     }
 
     /// The requests of one connection for these scrapes.
@@ -242,17 +261,27 @@ fn head(host: &str, protocol: Protocol, length: usize) -> String {
     )
 }
 
+// === impl Request ===
+
+impl Request {
+    /// What follows the headers.
+    pub(crate) fn body(&self) -> &[u8] {
+        let head = self.bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        &self.bytes[head.expect("it has headers") + 4..]
+    }
+}
+
 // === impl Template ===
 
 impl Template {
-    fn new(indices: &[usize], shape: Shape, is_selected: impl Fn(usize) -> bool) -> Self {
+    fn new(indices: &[usize], shape: Shape) -> Self {
         let mut template = Self::default();
         // The first symbol is the empty one.
         let mut symbols = HashMap::from([(String::new(), 0)]);
         let mut in_order = vec![String::new()];
         for &index in indices {
             let start = template.labels.len();
-            let labels = labels(index, is_selected(index));
+            let labels = labels(shape, index);
             match shape.protocol {
                 Protocol::V1 => write_labels(&mut template.labels, &labels),
                 Protocol::V2 => {
@@ -269,13 +298,12 @@ impl Template {
                     write_bytes(&mut template.labels, 1, &refs);
                 }
             }
-            let target = index / SERIES_PER_TARGET;
-            let targets = shape.series.div_ceil(SERIES_PER_TARGET);
+            let targets = shape.target(shape.series - 1) + 1;
             template.series.push(Series {
                 labels: start..template.labels.len(),
                 base: (scatter(index) >> 40) as u32 % 1_000_000,
-                step: growth(index).0,
-                phase: (target * 1_000 / targets) as u32,
+                step: growth(shape, index).0,
+                phase: (shape.target(index) * 1_000 / targets) as u32,
             });
         }
         if shape.protocol == Protocol::V2 {

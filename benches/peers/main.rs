@@ -16,8 +16,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is the result")]
 
 mod client;
+mod history;
 mod load;
 mod process;
+mod restart;
 mod subject;
 
 use std::time::Duration;
@@ -25,9 +27,10 @@ use std::time::Duration;
 use clap::Parser;
 use slod::time::Timestamp;
 
+use client::Pace;
 use load::{Events, Load, Protocol, Scrapes, Shape};
 use process::{now, own_cpu, wait_until, wall};
-use subject::{Peer, Subject};
+use subject::{Peer, Setup, Subject};
 
 /// Measures slod and its peers on the same write requests.
 #[derive(Debug, Parser)]
@@ -46,6 +49,20 @@ struct Args {
     unselected: usize,
     #[arg(long, value_enum, default_value = "v1")]
     protocol: Protocol,
+    /// Each with two SLOs.
+    #[arg(long, default_value_t = 500)]
+    services: usize,
+    /// A target has ten series of each, of ten at most.
+    #[arg(long, default_value_t = 10)]
+    handlers: usize,
+    #[arg(long, default_value_t = 2)]
+    connections: usize,
+    /// More lines for the configuration of slod.
+    #[arg(long, default_value = "")]
+    slod_config: String,
+    /// Sends for a minute as time passes, kills slod and Prometheus, and measures until they are ready again.
+    #[arg(long)]
+    restart: bool,
     /// Twenty samples of each series to a process that never saw it, instead of a steady stream.
     #[arg(long)]
     cold: bool,
@@ -69,7 +86,7 @@ struct Scenario {
     is_cold: bool,
     target: Duration,
     /// Lines of slod's configuration.
-    slod_config: &'static str,
+    slod_config: String,
 }
 
 /// What came out.
@@ -116,6 +133,9 @@ const LIVE: (f64, f64) = (-4.0, 8.0);
 
 fn main() {
     let args = args();
+    if args.restart {
+        return restart::run(shape(&args), &args.slod_config);
+    }
     let all = scenarios(&args);
     if all.is_empty() && args.bench {
         eprintln!("no scenario has this name");
@@ -144,17 +164,29 @@ fn args() -> Args {
     Args { filter, quick: true, ..Args::parse_from(["peers"]) }
 }
 
-fn scenarios(args: &Args) -> Vec<Scenario> {
-    let shape = Shape {
+fn shape(args: &Args) -> Shape {
+    Shape {
         series: args.series,
         samples_per_request: args.samples_per_request,
         unselected: args.unselected,
         protocol: args.protocol,
-    };
+        services: args.services,
+        handlers: args.handlers,
+        connections: args.connections,
+    }
+}
+
+fn scenarios(args: &Args) -> Vec<Scenario> {
+    let shape = shape(args);
     let target = Duration::from_secs(args.seconds.into());
     let named = |name: &str, peer, shape, is_cold| {
         let name = name.to_owned();
-        Scenario { name, peer, shape, is_cold, target, slod_config: "" }
+        Scenario { name, peer, shape, is_cold, target, slod_config: args.slod_config.clone() }
+    };
+    let kept = |durability: &str, connections| {
+        let slod_config = format!("storage: {{durability: {durability}}}\n{}", args.slod_config);
+        let name = format!("slod, {durability}, {connections} connections");
+        Scenario { slod_config, ..named(&name, Peer::Slod, Shape { connections, ..shape }, false) }
     };
     if let Some(peer) = args.peer {
         return vec![named("as given", peer, shape, args.cold)];
@@ -162,6 +194,12 @@ fn scenarios(args: &Args) -> Vec<Scenario> {
     let v2 = Shape { protocol: Protocol::V2, ..shape };
     let all = [
         named("slod", Peer::Slod, shape, false),
+        kept("sync", 2),
+        kept("interval", 2),
+        kept("none", 2),
+        kept("sync", 50),
+        kept("interval", 50),
+        kept("none", 50),
         named("slod, 500 samples a request", Peer::Slod, Shape { samples_per_request: 500, ..shape }, false),
         named("slod, 1M series", Peer::Slod, Shape { series: 1_000_000, ..shape }, false),
         named("slod, all unselected", Peer::Slod, Shape { unselected: 100, ..shape }, false),
@@ -195,7 +233,8 @@ fn quick(scenarios: Vec<Scenario>) -> Vec<Scenario> {
 fn run(scenario: Scenario) -> Measured {
     let load = Load::new(scenario.shape);
     let (series, is_cold, target) = (scenario.shape.series, scenario.is_cold, scenario.target);
-    let subject = Subject::start(scenario.peer, scenario.slod_config);
+    let setup = Setup::new(load::specs(scenario.shape.services), scenario.slod_config.clone());
+    let subject = Subject::start(scenario.peer, setup);
     let encoding_speed = CALIBRATION_SPEED.recip();
     let mut run = Run { scenario, subject, load, scrapes: 0, sent_to: Timestamp(0), encoding_speed };
     if is_cold {
@@ -261,7 +300,7 @@ impl Run {
         (self.scrapes, self.sent_to) = (self.scrapes + scrapes.count, scrapes.end());
 
         let (cpu, client_cpu) = (self.subject.process.cpu(), own_cpu());
-        let sent = client::send(self.subject.address, &prepared);
+        let sent = client::send(self.subject.address, &prepared, Pace::Full);
         self.subject.settle(self.scrapes * self.scenario.shape.series);
         let quantile = |q: f64| sent.latencies[((sent.latencies.len() - 1) as f64 * q) as usize];
         Measured {
@@ -316,7 +355,7 @@ impl Scenario {
         self.shape.samples_per_request /= 10;
         self.target = Duration::from_millis(300);
         // Nothing waits for a delay that nobody needs here.
-        self.slod_config = "evaluation_delay: 1s\n";
+        self.slod_config.push_str("evaluation_delay: 1s\n");
         self
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Process(Child);
 
 /// Ticks a second in `/proc/<pid>/stat`: the same on every Linux, whatever the kernel counts in.
 const USER_HZ: f64 = 100.0;
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 // === impl Process ===
@@ -34,6 +34,13 @@ impl Process {
             panic!("cannot start {program}: {error}; `make test-deps` installs what is measured")
         });
         Self(child)
+    }
+
+    /// Ends it as a crash does, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        // Fails only when it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 
     /// Processor time used so far.
@@ -52,9 +59,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails only when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.kill();
     }
 }
 

@@ -3,16 +3,17 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     thread,
+    time::Duration,
 };
 
 use tempfile::TempDir;
 
 use super::{
-    load::{self, Events},
-    process::{Process, free_address, page, wait_until},
+    load::Events,
+    process::{Process, free_address, now, page, wait_until},
 };
 
 /// What can be measured.
@@ -25,30 +26,55 @@ pub(crate) enum Peer {
     Vmagent,
 }
 
-/// A running one, on a fresh directory.
+/// A running one, in a directory of its own.
 pub(crate) struct Subject {
     pub(crate) peer: Peer,
     pub(crate) address: SocketAddr,
     pub(crate) process: Process,
-    _directory: TempDir,
+    setup: Setup,
+}
+
+/// What it is started with.
+pub(crate) struct Setup {
+    pub(crate) directory: TempDir,
+    /// The specs of all SLOs of slod.
+    pub(crate) specs: String,
+    /// More lines for the configuration of slod.
+    pub(crate) slod_config: String,
 }
 
 // === impl Subject ===
 
 impl Subject {
-    /// Starts it, slod with more lines for its configuration, and waits until it is ready.
-    pub(crate) fn start(peer: Peer, slod_config: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(peer: Peer, setup: Setup) -> Self {
         let address = free_address();
-        let mut command = peer.command(directory.path(), address, slod_config);
-        let process = Process::start(&mut command, &directory.path().join("log"));
-        let subject = Self { peer, address, process, _directory: directory };
-        let ready = match peer {
+        let process = peer.start(&setup, address);
+        let subject = Self { peer, address, process, setup };
+        wait_until("it is ready", || subject.is_ready());
+        subject
+    }
+
+    /// Kills it and starts it again. Returns how long that took until it was ready.
+    pub(crate) fn restart(&mut self) -> Duration {
+        self.process.kill();
+        let start = now();
+        self.process = self.peer.start(&self.setup, self.address);
+        wait_until("it is ready again", || self.is_ready());
+        start.elapsed()
+    }
+
+    /// Where it keeps its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.setup.data()
+    }
+
+    fn is_ready(&self) -> bool {
+        let path = match self.peer {
             Peer::Slod | Peer::Prometheus => "/-/ready",
             Peer::VictoriaMetrics | Peer::Vmagent => "/health",
         };
-        wait_until("it is ready", || page(address, ready).is_some());
-        subject
+        page(self.address, path).is_some()
     }
 
     /// Waits until it has done with what it answered, so many samples since its start: only a forwarder has not.
@@ -93,28 +119,46 @@ impl Subject {
     }
 
     /// The sum of all series whose text begins so; 0 without one.
-    fn sum(&self, prefix: &str) -> f64 {
+    pub(crate) fn sum(&self, prefix: &str) -> f64 {
         let page = page(self.address, "/metrics").expect("it runs and shows its metrics");
         let values = page.lines().filter(|line| line.starts_with(prefix));
         values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 }
 
+// === impl Setup ===
+
+impl Setup {
+    /// In a fresh directory.
+    pub(crate) fn new(specs: String, slod_config: String) -> Self {
+        Self { directory: tempfile::tempdir().expect("a temporary directory"), specs, slod_config }
+    }
+
+    /// Where data is kept.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+}
+
 // === impl Peer ===
 
 impl Peer {
-    fn command(self, directory: &Path, address: SocketAddr, slod_config: &str) -> Command {
+    fn start(self, setup: &Setup, address: SocketAddr) -> Process {
+        Process::start(&mut self.command(setup, address), &setup.directory.path().join("log"))
+    }
+
+    fn command(self, setup: &Setup, address: SocketAddr) -> Command {
         let write = |name: &str, text: &str| {
-            let path = directory.join(name);
-            std::fs::write(&path, text).expect("a fresh directory");
+            let path = setup.directory.path().join(name);
+            std::fs::write(&path, text).expect("a directory of ours");
             path
         };
-        let data = directory.join("data");
+        let data = setup.data();
         let path = |flag: &str, path: &Path| format!("{flag}={}", path.display());
         match self {
             Self::Slod => {
-                write("specs.yaml", &load::specs());
-                let config = write("slod.yaml", &format!("specs: [specs.yaml]\n{slod_config}"));
+                write("specs.yaml", &setup.specs);
+                let config = write("slod.yaml", &format!("specs: [specs.yaml]\n{}", setup.slod_config));
                 let mut command = Command::new(env!("CARGO_BIN_EXE_slod"));
                 command.arg("serve").arg(format!("--web.listen-address={address}"));
                 command.args([path("--config.file", &config), path("--storage.path", &data)]);

@@ -219,6 +219,11 @@ impl StateStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.begin(),
             file => file?,
         };
+        // Before redb notes in the file that it is in use.
+        let format = Salvage::new(Arc::clone(&file)).and_then(|salvage| salvage.format());
+        if let Some(found) = format.filter(|format| *format > engine::FORMAT) {
+            return Err(OpenError::Newer { found });
+        }
         let found = match engine::open(Arc::clone(&file)) {
             Ok((database, checkpoint)) => {
                 self.open = Some(Open { database, file });

@@ -56,7 +56,7 @@ kind: ServiceLevelObjective
 metadata: {name: queue, service: shop}
 spec:
   sli: {step: 30s, bad_ratio: 'max(max_over_time(queue_length[2m])) / 100'}
-  objective: {target: 90, window: 1h}
+  objective: {target: 99, window: 1h}
 "#;
 
 const START: Timestamp = Timestamp(1_767_225_600_000);

@@ -17,6 +17,8 @@ pub struct Slod {
     pub address: SocketAddr,
     pub directory: TempDir,
     pub process: Process,
+    /// The command that it is started by, and its arguments; none if by itself.
+    under: Vec<String>,
 }
 
 /// A process that is killed when dropped, and the file that its output goes to.
@@ -44,13 +46,18 @@ const POLL: Duration = Duration::from_millis(20);
 impl Slod {
     /// Starts slod on these specs, with more lines for its configuration, and waits until it is ready.
     pub fn start(specs: &str, config: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_under(tempfile::tempdir().unwrap(), &[], specs, config)
+    }
+
+    /// As [`Slod::start`], in a directory and by a command that gets its command line as further arguments.
+    pub fn start_under(directory: TempDir, under: &[&str], specs: &str, config: &str) -> Self {
+        let under: Vec<String> = under.iter().map(|word| (*word).to_owned()).collect();
         fs::write(directory.path().join("specs.yaml"), specs).unwrap();
         let config = format!("specs: [specs.yaml]\n{config}");
         fs::write(directory.path().join("slod.yaml"), config).unwrap();
         let address = free_address();
-        let process = Self::spawn(directory.path(), address);
-        let mut slod = Self { address, directory, process };
+        let process = Self::spawn(directory.path(), address, &under);
+        let mut slod = Self { address, directory, process, under };
         slod.wait_until_ready();
         slod
     }
@@ -58,7 +65,7 @@ impl Slod {
     /// Starts it anew on the files and at the address that it had, without waiting for anything. What it logs goes on
     /// in the same file.
     pub fn start_again(&mut self) {
-        self.process = Self::spawn(self.directory.path(), self.address);
+        self.process = Self::spawn(self.directory.path(), self.address, &self.under);
     }
 
     /// Waits until it is ready; fails if it dies.
@@ -81,9 +88,12 @@ impl Slod {
         assert!(self.process.wait().success(), "{}", self.log());
     }
 
-    fn spawn(directory: &Path, address: SocketAddr) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_slod"));
+    fn spawn(directory: &Path, address: SocketAddr, under: &[String]) -> Process {
+        let slod = env!("CARGO_BIN_EXE_slod").to_owned();
+        let mut words = under.iter().chain([&slod]);
+        let mut command = Command::new(words.next().unwrap());
         command
+            .args(words)
             .arg("serve")
             .args(["--web.listen-address", &address.to_string()])
             .arg("--config.file")
@@ -152,6 +162,11 @@ impl Process {
     /// Fails with the log if the process has ended.
     pub fn assert_alive(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "a process died:\n{}", self.log());
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal, such as `TERM`.

@@ -223,7 +223,8 @@ impl Daemon {
     }
 
     fn begin_checkpoint(&mut self, now: Timestamp) -> Position {
-        let checkpoint = self.checkpoints.take(&mut self.pipeline, now, || self.log.next());
+        let frozen = self.pipeline.freeze(|| self.log.next());
+        let checkpoint = self.checkpoints.take(&mut self.pipeline, now, frozen);
         let position = (checkpoint.position, checkpoint.at);
         self.committing = Some(checkpoint);
         position

@@ -25,6 +25,7 @@ use slod::{
     time::Timestamp,
 };
 
+/// What [`write_directory`] wrote when format 1 was made. Never written again.
 const FORMAT_1: &str = "tests/testdata/storage/v1";
 
 const SPEC: &str = r#"
@@ -165,13 +166,4 @@ fn what_is_written_today_goes_on_as_files_of_format_1() {
     let directory = tempfile::tempdir().unwrap();
     write_directory(directory.path());
     insta::assert_snapshot!("files_of_format_1", recovered(directory.path()));
-}
-
-#[test]
-#[ignore = "writes the files that others read, once for each format"]
-fn write_files() {
-    let path = Path::new(FORMAT_1);
-    fs::remove_dir_all(path).ok();
-    fs::create_dir_all(path).unwrap();
-    write_directory(path);
 }

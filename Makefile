@@ -1,7 +1,7 @@
 # The one door to every command: CI and people use the same. CI calls `make test` and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-peers test-deps check fmt fmt-check lint doc unit loom fuzz bench bench-peers schema rules clean
+.PHONY: help run test test-slow test-peers test-deps check fmt fmt-check lint doc unit sim loom fuzz bench bench-peers schema rules clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,7 @@ test-slow: loom ## What a release needs beyond `make test`: properties with 10,0
 	PROPTEST_CASES=10000 cargo test --release --quiet --test it -- accuracy oracle
 	PROPTEST_CASES=400 cargo test --release --quiet --test it -- promql::
 	CRASH_KILLS=200 cargo test --release --quiet --test it -- crash a_killed_slod
+	SIM_RUNS=1000 cargo test --release --quiet --test it -- sim::fresh_runs
 
 test-peers: test-deps ## Tests beside a Prometheus 3 and the real Sloth (needs Go; builds them once, 15 minutes)
 	PROMETHEUS_3="$$(scripts/install-peers prometheus)" SLOTH="$$(scripts/install-peers sloth)" \
@@ -42,6 +43,10 @@ doc: ## Build the documentation, private items included; a broken link is an err
 
 unit: ## All tests, without installing or checking anything first (logs: target/e2e-logs)
 	cargo test --quiet
+
+sim: ## Run slod in a world that fails on purpose: SEED (new ones), SIM_RUNS (1, or 3 new ones), SIM_STEPS (1800 s)
+	SIM_SEED=$(SEED) SIM_RUNS=$(SIM_RUNS) SIM_STEPS=$(SIM_STEPS) \
+		cargo test --quiet --test it -- --nocapture sim::fresh_runs
 
 loom: ## Explore the interleavings of threads that count and the owner that closes slots
 	RUSTFLAGS='--cfg slod_loom' cargo test --release --lib --target-dir target/loom -- window::model

@@ -143,10 +143,6 @@ pub(super) fn specs(random: &mut Random) -> Vec<Slo> {
         all.extend(slos(text));
     }
     let shifting = all.split_off(LASTING + 1);
-    let by_instance = all.split_off(LASTING);
-    if random.per_mille(500) {
-        all.extend(by_instance);
-    }
     match random.below(4) {
         3 => (),
         any => all.push(shifting[any as usize].clone()),

@@ -4,7 +4,11 @@
 //! checkpoint on that it began with. What is left is put to a pipeline without a disk that never ends, which must
 //! come to the same.
 
-use std::{collections::BTreeMap, mem, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    ops::Range,
+};
 
 use super::{
     daemon::Position,
@@ -12,8 +16,11 @@ use super::{
     watch::{Alertmanager, Seen},
 };
 use crate::{
+    counter::is_stale_marker,
+    labels::Labels,
+    matching::Plan,
     pipeline::Pipeline,
-    slo::Slo,
+    slo::{Slo, SloId},
     storage::log::{Entry, Sequence},
     telemetry::Telemetry,
     testing::Sent,
@@ -42,7 +49,8 @@ enum Event {
     Counted(Counted),
     Ticked { at: Timestamp, seen: Seen, changes: Vec<(String, bool)>, is_certain: bool },
     Swept(Timestamp),
-    Installed(Specs),
+    /// Or by the restart that comes next.
+    Installed { specs: Specs, by_restart: bool },
     Checkpoint(Position),
     Restarted(Timestamp),
 }
@@ -99,7 +107,7 @@ impl Timeline {
     }
 
     pub(super) fn install(&mut self, specs: Specs) {
-        self.events.push(Event::Installed(specs));
+        self.events.push(Event::Installed { specs, by_restart: false });
     }
 
     pub(super) fn take_checkpoint(&mut self, position: Position) {
@@ -124,7 +132,7 @@ impl Timeline {
         let is_replanned = specs.number != self.specs_in_force();
         let (mut taken_back, mut met) = (TakenBack::default(), 0);
         if is_replanned {
-            self.events.push(Event::Installed(specs));
+            self.events.push(Event::Installed { specs, by_restart: true });
         }
         for event in tail {
             match event {
@@ -137,7 +145,7 @@ impl Timeline {
                     let is_certain = is_certain && !is_replanned && taken_back.is_nothing();
                     self.events.push(Event::Ticked { at, seen, changes, is_certain });
                 }
-                Event::Installed(_) | Event::Checkpoint(_) => (),
+                Event::Installed { .. } | Event::Checkpoint(_) => (),
                 Event::Swept(_) | Event::Restarted(_) => self.events.push(event),
             }
         }
@@ -164,7 +172,7 @@ impl Timeline {
 
     fn specs_in_force(&self) -> u64 {
         let installed = self.events.iter().rev().find_map(|event| match event {
-            Event::Installed(specs) => Some(specs.number),
+            Event::Installed { specs, .. } => Some(specs.number),
             _ => None,
         });
         installed.unwrap_or(self.specs.number)
@@ -184,8 +192,13 @@ impl Timeline {
     pub(super) fn compare(self, setting: &Setting) -> Result<(), String> {
         let telemetry = Telemetry::new();
         let pipeline = Pipeline::new(setting.pipeline.clone(), self.specs.slos, &telemetry, self.started);
-        let alertmanager = Alertmanager::default();
-        let mut twin = Twin { pipeline, alertmanager, ticked: self.started, transitions: Vec::new() };
+        let mut twin = Twin {
+            pipeline,
+            alertmanager: Alertmanager::default(),
+            ticked: self.started,
+            transitions: Vec::new(),
+            joining: Joining::default(),
+        };
         self.events.into_iter().try_for_each(|event| twin.handle(event))?;
         twin.judge_alerts()
     }
@@ -223,6 +236,20 @@ struct Twin {
     ticked: Timestamp,
     /// Of the alerts of the one that ends now and then.
     transitions: Vec<(Timestamp, String, bool)>,
+    joining: Joining,
+}
+
+/// SLOs that came into force, and series that have not been met since.
+///
+/// Which of them a series has joined is not kept: one that is met again only after a restart counts for all of them
+/// since its last sample, and not since it was met. What such SLOs have counted is not compared.
+#[derive(Debug, Default)]
+struct Joining {
+    met: BTreeSet<Labels>,
+    unmet: BTreeSet<Labels>,
+    /// After how many restarts series may join them too early.
+    slos: BTreeMap<SloId, u8>,
+    blurred: BTreeSet<SloId>,
 }
 
 // === impl Twin ===
@@ -230,17 +257,23 @@ struct Twin {
 impl Twin {
     fn handle(&mut self, event: Event) -> Result<(), String> {
         match event {
-            Event::Counted(Counted { entry, .. }) => {
+            Event::Counted(Counted { entry, samples, .. }) => {
+                self.joining.meet(&samples);
                 let Entry { arrived, version, epoch, body } = entry;
                 self.pipeline.last_request().note(arrived);
                 // What is refused was so when it came first.
                 let _ = self.pipeline.ingest().replay(version, &body, arrived, epoch);
             }
             Event::Swept(at) => self.pipeline.ingest().sweep(at),
-            Event::Installed(specs) => self.pipeline.install(specs.slos),
+            Event::Installed { specs, by_restart } => {
+                let before = self.pipeline.instances().plan();
+                self.joining.install(&before, &specs.slos, u8::from(by_restart));
+                self.pipeline.install(specs.slos);
+            }
             Event::Checkpoint(_) => (),
             // It was up all the time.
             Event::Restarted(at) => {
+                self.joining.restart();
                 while self.ticked < at {
                     self.tick(Timestamp(self.ticked.0 + 1_000));
                 }
@@ -248,8 +281,10 @@ impl Twin {
             Event::Ticked { at, seen, changes, is_certain } => {
                 let own = self.tick(at);
                 if is_certain {
-                    self.transitions.extend(changes.into_iter().map(|(name, firing)| (at, name, firing)));
-                    let difference = seen.difference(&own);
+                    let is_blurred = |name: &str| self.joining.blurs(name);
+                    let changes = changes.into_iter().filter(|(name, _)| !is_blurred(name));
+                    self.transitions.extend(changes.map(|(name, firing)| (at, name, firing)));
+                    let difference = seen.difference(&own, &self.joining.blurred);
                     return difference.map_or(Ok(()), |difference| {
                         Err(format!("at {at} other counts than without restarts: {difference}"))
                     });
@@ -275,5 +310,39 @@ impl Twin {
             }
         }
         Ok(())
+    }
+}
+
+// === impl Joining ===
+
+impl Joining {
+    fn meet(&mut self, samples: &[Sent]) {
+        for sent in samples.iter().filter(|sent| !is_stale_marker(sent.value)) {
+            self.unmet.remove(&sent.labels);
+            self.met.insert(sent.labels.clone());
+        }
+        if self.unmet.is_empty() {
+            self.slos.clear();
+        }
+    }
+
+    fn install(&mut self, before: &Plan, slos: &[Slo], restarts: u8) {
+        let is_known = |slo: &Slo| before.slos().any(|known| known.has_history_of(slo));
+        let new: Vec<SloId> = slos.iter().filter(|slo| !is_known(slo)).map(|slo| slo.id.clone()).collect();
+        for slo in new {
+            self.blurred.remove(&slo);
+            self.slos.insert(slo, restarts);
+            self.unmet.clone_from(&self.met);
+        }
+    }
+
+    fn restart(&mut self) {
+        let blurred = self.slos.extract_if(.., |_, restarts| *restarts == 0);
+        self.blurred.extend(blurred.map(|(slo, _)| slo));
+        self.slos.values_mut().for_each(|restarts| *restarts -= 1);
+    }
+
+    fn blurs(&self, alert: &str) -> bool {
+        self.blurred.iter().any(|slo| alert.starts_with(&slo.to_string()))
     }
 }

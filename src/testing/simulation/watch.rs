@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     matching::Role,
     report::{Report, SloReport, Snapshot},
+    slo::SloId,
     time::Timestamp,
 };
 
 /// A report, as far as two runs are to agree in it.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    /// By the name of the instance.
-    pub(super) instances: BTreeMap<String, Counts>,
+    /// By SLO, and by group; without one for all of it.
+    pub(super) instances: BTreeMap<(SloId, String), Counts>,
     /// The names of the alerts that fire.
     pub(super) firing: BTreeSet<String>,
 }
@@ -34,27 +35,32 @@ impl Seen {
         let Snapshot { slos, .. } = report.snapshot();
         let mut seen = Self { instances: BTreeMap::new(), firing: BTreeSet::new() };
         for slo in slos {
-            let name = name(&slo);
+            let (id, group) = (slo.slo.id.clone(), group(&slo));
+            let name = format!("{id}{group}");
             let firing = slo.alerts.iter().zip(&slo.slo.alerts).filter(|(alert, _)| alert.level == 2);
             seen.firing
                 .extend(firing.map(|(_, alert)| format!("{name} {} {:?}", alert.severity, alert.long)));
             let windows = slo.windows.iter().map(|window| (window.bad_events, window.events));
             let counts = [(slo.bad_events_total, slo.events_total)].into_iter().chain(windows).collect();
-            seen.instances.insert(name, counts);
+            seen.instances.insert((id, group), counts);
         }
         seen
     }
 
-    /// What differs from another one of the same time.
-    pub(super) fn difference(&self, other: &Self) -> Option<String> {
+    /// What differs from another one of the same time, but for these SLOs.
+    pub(super) fn difference(&self, other: &Self, without: &BTreeSet<SloId>) -> Option<String> {
         let names: BTreeSet<_> = self.instances.keys().chain(other.instances.keys()).collect();
-        names.into_iter().find_map(|name| {
+        let mut compared = names.into_iter().filter(|(slo, _)| !without.contains(slo));
+        compared.find_map(|name| {
             let (own, others) = (self.instances.get(name), other.instances.get(name));
             let is_same = match (own, others) {
                 (Some(own), Some(others)) => own.len() == others.len() && own.iter().zip(others).all(is_near),
-                _ => false,
+                // A group without events is closed when it has no series, which after a restart it has not yet.
+                (Some(only), None) | (None, Some(only)) => only.iter().all(|counts| *counts == (0.0, 0.0)),
+                (None, None) => true,
             };
-            (!is_same).then(|| format!("{name}: {own:?} instead of {others:?}"))
+            let (slo, group) = name;
+            (!is_same).then(|| format!("{slo}{group}: {own:?} instead of {others:?}"))
         })
     }
 }
@@ -67,10 +73,10 @@ fn is_near((own, others): (&(f64, f64), &(f64, f64))) -> bool {
     is_near(own.0, others.0) && is_near(own.1, others.1)
 }
 
-fn name(slo: &SloReport) -> String {
+fn group(slo: &SloReport) -> String {
     match slo.role {
-        Role::Group => format!("{}{}", slo.slo.id, slo.group),
-        Role::Whole | Role::RollUp => slo.slo.id.to_string(),
+        Role::Group => slo.group.to_string(),
+        Role::Whole | Role::RollUp => String::new(),
     }
 }
 

@@ -127,6 +127,7 @@ impl World {
         transcript.note(format!("{} all is well again", self.now));
         self.disk.heal();
         self.faulty_until = None;
+        self.setting.has_faults = false;
         self.senders.end();
         let mut seconds = 0;
         // The time of an evaluation is some seconds behind.

@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use crate::{
     engine::{self, Exported, SliState},
+    expression::Expression,
     history::Series,
     labels::{Labels, Selector},
     matching::{Beginning, Plan, Role},
     pipeline::{self, Pipeline},
     prompb::{self, Version, Writer},
-    slo::{Slo, SloId},
+    slo::{Indicator, Sampled, Slo, SloId},
     telemetry::Telemetry,
     time::Timestamp,
     window::Scope,
@@ -38,6 +39,7 @@ pub struct Backfill {
     at: Timestamp,
     /// How far the clock of its pipeline is ahead of event time.
     ahead: Duration,
+    resolution: Duration,
     samples: u64,
     writer: Writer,
 }
@@ -57,7 +59,7 @@ pub struct Filled {
 
 // Windows are as wide as hours then, and slots of seconds are over within the step.
 const STEP: Duration = Duration::from_secs(10);
-// As far back as Prometheus looks for the sample before.
+// As far back as a new series' target is looked for; see `ingest::routes`.
 const LEAD: Duration = Duration::from_secs(300);
 const SAMPLES_PER_REQUEST: usize = 2_000;
 
@@ -70,18 +72,20 @@ impl Backfill {
         let resolution = config.engine.resolution();
         let plan = Plan::new(slos.clone(), resolution);
         let longest_ms = (0..slos.len()).map(|place| plan.layout(place).longest_ms()).max().unwrap_or(0);
-        let from = Timestamp(until.0 - longest_ms).max(counted_to - LEAD).floor(resolution);
+        let lead = LEAD + config.ingest.warm_up + lookback(&slos);
+        let from = Timestamp(until.0 - longest_ms).max(counted_to - lead).floor(resolution);
         let selectors = slos.iter().flat_map(|slo| slo.indicator.selectors());
         let mut selectors: Vec<Selector> = selectors.cloned().collect();
         selectors.sort_by_cached_key(ToString::to_string);
         selectors.dedup();
-        let ahead = config.engine.delay + resolution;
+        let ahead = config.engine.delay;
         let engine = engine::Config { sender_timeout: Duration::MAX, ..config.engine };
         // What was counted already begins nothing but growth.
         let begins_after = Some(counted_to.since(from + ahead)).filter(|_| counted_to > from);
         let config = pipeline::Config { engine, begins_after, ..config };
         let pipeline = Pipeline::new(config, slos, &Telemetry::new(), from + ahead);
-        Self { pipeline, selectors, from, until, at: from, ahead, samples: 0, writer: Writer::default() }
+        let writer = Writer::default();
+        Self { pipeline, selectors, from, until, at: from, ahead, resolution, samples: 0, writer }
     }
 
     /// Which series it needs.
@@ -131,11 +135,12 @@ impl Backfill {
 
     /// Every history, once everything has been added.
     pub fn finish(mut self) -> Vec<Filled> {
-        self.at = self.until;
-        // Twice: what was opened in the last step is counted by the one after.
-        let resolution = self.ahead;
+        // Steps behind the beginning are not for here: expressions are asked no more. Of events those of the last step
+        // are counted by the next evaluation, and what was opened there by the one after.
         self.pipeline.tick(self.until + self.ahead);
-        self.pipeline.tick(self.until + self.ahead + resolution);
+        for evaluation in 1..=3 {
+            self.pipeline.judge(self.until + self.ahead + self.resolution * evaluation);
+        }
         let ((), mark) = self.pipeline.freeze(|| ());
         let mut state = engine::State::default();
         self.pipeline.export(&mark, Scope::Everything, &mut |part: Exported| state.apply(part));
@@ -158,6 +163,7 @@ impl Backfill {
         }
     }
 
+    /// Counts samples of the step that ends at `now`.
     fn write(&mut self, request: &[(Timestamp, usize, f64)], labels: &[Vec<u8>], now: Timestamp) {
         self.writer.clear();
         for (at, number, value) in request {
@@ -166,4 +172,17 @@ impl Backfill {
         // What is refused was never streamed either.
         let _ = self.pipeline.write_message(Version::V1, self.writer.message(), now + self.ahead);
     }
+}
+
+/// How far back the expressions of SLOs look.
+fn lookback(slos: &[Slo]) -> Duration {
+    let sampled = slos.iter().filter_map(|slo| match &slo.indicator {
+        Indicator::Sampled(sampled) => Some(sampled),
+        Indicator::Counted(_) | Indicator::Pulled(_) => None,
+    });
+    let lookback = |sampled: &Sampled| {
+        let longest = sampled.question.expressions().map(Expression::lookback).max();
+        longest.unwrap_or_default() + sampled.step
+    };
+    sampled.map(lookback).max().unwrap_or_default()
 }

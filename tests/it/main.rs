@@ -7,6 +7,7 @@
 mod accelerated;
 mod accuracy;
 mod allocations;
+mod backfill;
 mod backtest;
 mod check;
 mod clock;

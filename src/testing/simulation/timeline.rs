@@ -47,10 +47,18 @@ pub(super) struct Specs {
 #[derive(Debug)]
 enum Event {
     Counted(Counted),
-    Ticked { at: Timestamp, seen: Seen, changes: Vec<(String, bool)>, is_certain: bool },
+    Ticked {
+        at: Timestamp,
+        seen: Seen,
+        changes: Vec<(String, bool)>,
+        is_certain: bool,
+    },
     Swept(Timestamp),
     /// Or by the restart that comes next.
-    Installed { specs: Specs, by_restart: bool },
+    Installed {
+        specs: Specs,
+        by_restart: bool,
+    },
     Checkpoint(Position),
     Restarted(Timestamp),
 }

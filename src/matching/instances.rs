@@ -42,6 +42,8 @@ pub struct Instance {
     /// Events up to here are not counted as they come: they are filled in from history. In milliseconds; changes
     /// only before the first request.
     begins_at_ms: AtomicI64,
+    /// Up to here events had been counted before that; `i64::MIN` if none had.
+    counted_to_ms: AtomicI64,
     spread_above_ms: i64,
     slices_cut_steps: bool,
     presence: PresenceRef,
@@ -214,18 +216,29 @@ impl Instances {
     }
 
     /// Has all SLOs that had history begin again, after a time in which nothing could be counted. To be called before
-    /// the first request. Those that wait for history already go on waiting for that.
+    /// the first request. Those that wait for history already wait for more of it, or, if they have begun, for that
+    /// alone: they keep the hole.
     pub fn begin_again(&self, beginning: Beginning) {
         let inner = &mut *self.inner.lock();
         for (place, known) in inner.beginnings.iter_mut().enumerate() {
-            if known.is_filled && Beginning::of(&inner.plan, place) != Beginning::EVER {
+            let has_history = Beginning::of(&inner.plan, place) != Beginning::EVER;
+            if known.is_filled && has_history {
                 *known = beginning;
+            } else if !known.is_filled && beginning.from <= known.at {
+                known.at = beginning.at;
             }
         }
-        inner.known.values().for_each(|instance| {
-            let at = inner.beginnings[instance.slo_index].at;
-            instance.begins_at_ms.store(at.0, Ordering::Relaxed);
+        let Inner { known, beginnings, .. } = inner;
+        known.values().for_each(|instance| {
+            let known = &mut beginnings[instance.slo_index];
+            // A sender's clock may be ahead: what it sent has counted.
+            if known.from != Timestamp(i64::MIN)
+                && let Some(last) = instance.last_sample()
+            {
+                known.from = known.from.max(last);
+            }
         });
+        known.values().for_each(|instance| instance.begin(beginnings[instance.slo_index]));
         inner.version += 1;
     }
 
@@ -368,8 +381,8 @@ impl Instances {
         };
         let presence = inner.presences.begin(sli);
         let instance = Instance::new(&inner.plan, slo_index, role, group, sli, presence);
-        let instance =
-            Arc::new(Instance { begins_at_ms: inner.beginnings[slo_index].at.0.into(), ..instance });
+        instance.begin(inner.beginnings[slo_index]);
+        let instance = Arc::new(instance);
         if role == Role::Group {
             inner.groups[slo_index].open += 1;
         }
@@ -422,8 +435,8 @@ impl Inner {
         };
         let (group, presence) = (before.group.clone(), before.presence.clone());
         let instance = Instance::new(&self.plan, place, role, group, sli, presence);
-        let (is_continued, begins_at_ms) = (before.is_continued, before.begins_at().0.into());
-        let instance = Arc::new(Instance { is_continued, begins_at_ms, ..instance });
+        instance.begin(self.beginnings[place]);
+        let instance = Arc::new(Instance { is_continued: before.is_continued, ..instance });
         self.known.insert((place, role, instance.group.clone()), Arc::clone(&instance));
         self.changes.replaced.push(Arc::clone(&instance));
         succession.instances.insert(sli, instance);
@@ -446,8 +459,8 @@ impl Inner {
         }
         let presence = self.presences.begin(sli);
         let instance = Instance::new(&self.plan, slo_index, role, key.2.clone(), sli, presence);
-        let begins_at_ms = self.beginnings[slo_index].at.0.into();
-        let instance = Arc::new(Instance { is_continued: true, begins_at_ms, ..instance });
+        instance.begin(self.beginnings[slo_index]);
+        let instance = Arc::new(Instance { is_continued: true, ..instance });
         self.groups[slo_index].open += usize::from(role == Role::Group);
         self.changes.opened.push(Arc::clone(&instance));
         self.known.insert(key, instance);
@@ -505,10 +518,17 @@ impl Instance {
             slices_cut_steps: layout.slices_cut_steps(),
             is_continued: false,
             begins_at_ms: i64::MIN.into(),
+            counted_to_ms: i64::MIN.into(),
             layout,
             presence,
             slo,
         }
+    }
+
+    fn begin(&self, beginning: Beginning) {
+        // Relaxed: nobody counts for it yet.
+        self.begins_at_ms.store(beginning.at.0, Ordering::Relaxed);
+        self.counted_to_ms.store(beginning.from.0, Ordering::Relaxed);
     }
 
     fn begins_at(&self) -> Timestamp {
@@ -559,10 +579,11 @@ impl Instance {
         }
     }
 
-    /// Of events spread over `(from, at]` those that history does not have.
+    /// Of events spread over `(from, at]` those that history does not have. It ends with the last sample before the
+    /// beginning, which the stream had as well, unless nothing had come since what was counted before.
     fn after_beginning(&self, from: Timestamp, at: Timestamp, events: Counts) -> (Timestamp, Counts) {
         let begins_at = self.begins_at();
-        if from >= begins_at {
+        if from >= begins_at || from.0 > self.counted_to_ms.load(Ordering::Relaxed) {
             return (from, events);
         }
         let part = (at.0 - begins_at.0) as f64 / (at.0 - from.0) as f64;

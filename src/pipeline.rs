@@ -231,12 +231,17 @@ impl Pipeline {
         self.engine.resume(now);
     }
 
-    /// Adds the history of an SLO up to its beginning; nothing if it is not waited for any more. To be called between
-    /// two evaluations. Returns what could not be added.
+    /// Adds the history of an SLO up to its beginning; nothing if it is not waited for any more, or the SLO has other
+    /// windows by now and it is waited for with those. To be called between two evaluations. Returns what could not be
+    /// added.
     pub fn absorb(&mut self, slo: &Slo, beginning: Beginning, histories: Histories) -> Vec<RowError> {
         let Some((generation, place)) = self.instances.unfilled_place(slo, beginning) else {
             return Vec::new();
         };
+        let plan = self.instances.plan();
+        if histories.iter().any(|(.., state)| *state.head.row.layout != **plan.layout(place)) {
+            return Vec::new();
+        }
         let mut errors = Vec::new();
         for (role, group, state) in histories {
             let instance = match role {

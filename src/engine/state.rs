@@ -185,14 +185,19 @@ impl Engine {
         self.started = now;
     }
 
-    /// Adds what another engine counted to an instance: see [`Windows::absorb`](window::Windows::absorb).
+    /// Adds what another engine counted to an instance: see
+    /// [`Windows::absorb`](window::Windows::absorb).
     ///
     /// # Errors
     /// When that cannot be right; nothing of it is counted.
     pub fn absorb(&mut self, sli: SliId, state: SliState) -> Result<(), RowError> {
         let replaced = self.take_changes();
         self.replace_instances(replaced);
-        self.windows.absorb(sli, &state.head.row, state.rings)
+        let SliState { head: HeadState { row, presence, .. }, rings } = state;
+        let last_sample = presence.last_sample;
+        self.windows.absorb(sli, &row, rings, last_sample.unwrap_or(row.at))?;
+        self.presences.of(sli).restore(&PresenceState { last_sample, ..PresenceState::default() });
+        Ok(())
     }
 
     fn restore_instances(&mut self, slis: &mut BTreeMap<SliId, SliState>) -> Vec<Lost> {

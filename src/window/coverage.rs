@@ -71,19 +71,26 @@ impl Coverage {
         coverage
     }
 
-    /// Takes in another observation, which had begun before and went on until this one began.
-    pub(super) fn absorb(&mut self, since: Option<Timestamp>, holes: &[(Timestamp, Timestamp)]) {
+    /// Takes in another observation, which began at `since`, had these holes and ended at `until`: unseen is what
+    /// neither saw.
+    pub(super) fn absorb(
+        &mut self,
+        since: Option<Timestamp>,
+        holes: &[(Timestamp, Timestamp)],
+        until: Timestamp,
+    ) {
         let Some(since) = since else { return };
-        let own_since_ms = self.since_ms;
-        let before: Vec<Hole> = holes
-            .iter()
-            .filter(|(_, to)| to.0 <= own_since_ms)
-            .map(|(from, to)| Hole { from_ms: from.0, to_ms: to.0 })
-            .collect();
-        self.since_ms = own_since_ms.min(since.0);
-        self.holes_ms += before.iter().map(|hole| hole.to_ms - hole.from_ms).sum::<i64>();
-        self.holes.splice(0..0, before);
-        self.limit();
+        let hole = |(from, to): &(Timestamp, Timestamp)| Hole { from_ms: from.0, to_ms: to.0 };
+        let other = std::iter::once(Hole { from_ms: i64::MIN, to_ms: since.0 })
+            .chain(holes.iter().map(hole))
+            .chain([Hole { from_ms: until.0, to_ms: NEVER }]);
+        let own = std::iter::once(Hole { from_ms: i64::MIN, to_ms: self.since_ms });
+        let own: Vec<Hole> = own.chain(self.holes.iter().copied()).collect();
+        let both = other.flat_map(|other| own.iter().filter_map(move |own| own.and(other)));
+        // Until now is no hole: what comes next tells.
+        let mut both = both.filter(|hole| hole.to_ms != NEVER);
+        *self = Self { since_ms: both.next().map_or(NEVER, |first| first.to_ms), ..Self::default() };
+        both.for_each(|hole| self.note_unseen(hole.from_ms, hole.to_ms));
     }
 
     /// Begins again at `now_ms`, if it had begun.
@@ -109,6 +116,16 @@ impl Coverage {
     }
 }
 
+// === impl Hole ===
+
+impl Hole {
+    /// What lies in both.
+    fn and(self, other: Self) -> Option<Self> {
+        let (from_ms, to_ms) = (self.from_ms.max(other.from_ms), self.to_ms.min(other.to_ms));
+        (from_ms < to_ms).then_some(Self { from_ms, to_ms })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +140,35 @@ mod tests {
         coverage.note_unseen(900, 1_100);
         assert_eq!(coverage.observed_ms(0, 1_100), 400);
         assert_eq!(coverage.observed_ms(550, 1_100), 300, "the first hole is in the window by half");
+    }
+
+    /// What of a coverage is not observed, and what of two of them together.
+    #[track_caller]
+    fn check_absorbed(
+        own: (Option<i64>, &[(i64, i64)]),
+        other: (i64, &[(i64, i64)], i64),
+        expected: (i64, &[(i64, i64)]),
+    ) {
+        let times = |holes: &[(i64, i64)]| -> Vec<_> {
+            holes.iter().map(|(from, to)| (Timestamp(*from), Timestamp(*to))).collect()
+        };
+        let mut coverage = Coverage::restored(own.0.map(Timestamp), &times(own.1));
+        coverage.absorb(Some(Timestamp(other.0)), &times(other.1), Timestamp(other.2));
+        assert_eq!(coverage.state(), (Some(Timestamp(expected.0)), times(expected.1)));
+        let length = expected.1.iter().map(|(from, to)| to - from).sum::<i64>();
+        assert_eq!(coverage.holes_ms, length);
+    }
+
+    #[test]
+    fn unseen_is_what_neither_of_two_observations_saw() {
+        // History of an SLO that is new, with a hole of its own.
+        check_absorbed((Some(90), &[(120, 130)]), (10, &[(40, 60)], 100), (10, &[(40, 60), (120, 130)]));
+        // Of one whose series had ended before.
+        check_absorbed((Some(90), &[]), (10, &[], 50), (10, &[(50, 90)]));
+        // Of an absence, which is seen as a hole.
+        check_absorbed((Some(0), &[(20, 30), (50, 90)]), (45, &[(60, 70)], 100), (0, &[(20, 30), (60, 70)]));
+        // Of a group that is not there any more.
+        check_absorbed((None, &[]), (10, &[(20, 30)], 50), (10, &[(20, 30)]));
     }
 
     #[test]

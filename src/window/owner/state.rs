@@ -88,7 +88,8 @@ impl Windows {
         Ok(self.relayout(sli, layout))
     }
 
-    /// Adds what was stored of another history of an SLI to its own: neither may have counted what the other has.
+    /// Adds what was stored of another history of an SLI, which was observed up to `until`, to its own: neither may have
+    /// counted what the other has.
     ///
     /// # Errors
     /// When what was stored cannot be right; nothing of it is counted.
@@ -97,6 +98,7 @@ impl Windows {
         sli: SliId,
         state: &RowState,
         rings: BTreeMap<RingPlace, RingState>,
+        until: Timestamp,
     ) -> Result<(), RowError> {
         let Some(place) = self.places.get(sli.0 as usize).copied().flatten() else { return Ok(()) };
         state.check(self.now())?;
@@ -108,7 +110,7 @@ impl Windows {
         let other_row = other.insert();
         other.restore(other_row, state, rings)?;
         table.absorb(row, &other, other_row);
-        self.coverages[sli.0 as usize].absorb(state.since, &state.holes);
+        self.coverages[sli.0 as usize].absorb(state.since, &state.holes, until);
         Ok(())
     }
 

@@ -132,7 +132,8 @@ fn checkpoints(c: &mut Criterion) {
     let mut running = None;
     let mut group = c.benchmark_group("checkpoint");
     group.sample_size(10);
-    let steps: [(_, fn(Took) -> Duration); 3] =
+    type Step = fn(Took) -> Duration;
+    let steps: [(_, Step); 3] =
         [("freeze", |took| took.freeze), ("take", |took| took.take), ("commit", |took| took.commit)];
     for is_everything in [true, false] {
         for (step, of) in steps {

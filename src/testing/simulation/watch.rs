@@ -99,13 +99,4 @@ impl Alertmanager {
         }
         changes
     }
-
-    /// Whether an alert fired, or did not, at any moment between these two.
-    pub(super) fn was(&self, name: &str, is_firing: bool, from: Timestamp, to: Timestamp) -> bool {
-        let transitions = self.alerts.get(name).map(Vec::as_slice).unwrap_or_default();
-        let before = transitions.iter().rfind(|(at, _)| *at <= from);
-        let at_first = before.is_some_and(|(_, was_firing)| *was_firing);
-        let mut within = transitions.iter().filter(|(at, _)| from < *at && *at <= to);
-        at_first == is_firing || within.any(|(_, was_firing)| *was_firing == is_firing)
-    }
 }

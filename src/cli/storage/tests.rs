@@ -1,6 +1,6 @@
 //! What `slod storage` says of files of format 1, whole and damaged.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, thread, time::Duration};
 
 use tempfile::TempDir;
 
@@ -110,7 +110,15 @@ fn a_slod_that_runs_keeps_its_state_to_itself() {
     let inspection = inspect::inspect(directory.path()).unwrap();
     insta::assert_snapshot!(page::verdict(&inspection));
     drop(slod);
-    assert!(inspect::inspect(directory.path()).unwrap().values() > 0);
+    // A process that another test begins at this moment holds the lock until it is under way.
+    let is_read = || inspect::inspect(directory.path()).unwrap().values() > 0;
+    for _ in 0..500 {
+        if is_read() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the state is not read");
 }
 
 #[test]
@@ -135,22 +143,21 @@ fn a_changed_bit_anywhere_in_the_log_is_found() {
 }
 
 #[test]
-fn a_changed_bit_anywhere_in_the_state_breaks_nothing() {
+fn a_changed_bit_anywhere_in_the_state_is_told_or_harmless() {
     let directory = copied();
     fs::remove_dir_all(directory.path().join("log")).unwrap();
     let path = directory.path().join("state.redb");
     let bytes = fs::read(&path).unwrap();
-    let whole = inspect::inspect(directory.path()).unwrap();
-    // Pages that are not in use are not looked at.
-    let used = (0..bytes.len()).filter(|at| bytes[*at] != 0);
+    let whole = both(directory.path());
     let mut found = 0;
-    let places: Vec<usize> = used.step_by(101).collect();
-    for at in &places {
+    // Pages that are not in use are zero; what is left in them of earlier versions is not looked at either.
+    for at in (0..bytes.len()).filter(|at| bytes[*at] != 0).step_by(101) {
         let mut changed = bytes.clone();
-        changed[*at] ^= 1 << (at % 8);
+        changed[at] ^= 1 << (at % 8);
         fs::write(&path, changed).unwrap();
-        let inspection = inspect::inspect(directory.path());
-        found += usize::from(inspection.map_or(true, |now| now.damage.len() > whole.damage.len()));
+        let told = inspect::inspect(directory.path()).map_or(true, |now| !now.damage.is_empty());
+        assert!(told || both(directory.path()) == whole, "byte {at} changes what is read, and nobody says so");
+        found += usize::from(told);
     }
-    assert!(found > places.len() / 2, "{found} of {} are found", places.len());
+    assert!(found > 0);
 }

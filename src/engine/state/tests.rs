@@ -615,7 +615,7 @@ fn a_state_that_cannot_be_costs_its_own_instance_only() {
             let moved = state.rings[&ring(0)].clone();
             state.rings.insert(ring(9), moved);
         },
-        "the ring of tier 9 is not that of its layout: 602 bytes, 1 a number",
+        "it was stored with 2 rings of slots, of which 3 are there",
     );
     check_lost(
         |state| state.rings.get_mut(&ring(0)).unwrap().newest += 1,

@@ -16,11 +16,13 @@ use std::time::Duration;
 use crate::{
     engine::{self, Exported, SliState},
     expression::Expression,
-    history::Series,
+    history::{Sample, Series},
+    ingest,
     labels::{Labels, Selector},
     matching::{Beginning, Plan, Role},
     pipeline::{self, Pipeline},
     prompb::{self, Version, Writer},
+    sampling::SamplerState,
     slo::{Indicator, Sampled, Slo, SloId},
     telemetry::Telemetry,
     time::Timestamp,
@@ -59,8 +61,21 @@ pub struct Filled {
 
 // Windows are as wide as hours then, and slots of seconds are over within the step.
 const STEP: Duration = Duration::from_secs(10);
+/// Where a filling ended, for the stream to go on from.
+#[derive(Debug)]
+pub struct Handover {
+    /// What is known of series and targets; these by the places of their SLOs in `slos`.
+    pub memory: ingest::Memory,
+    /// How far the steps of SLOs have come.
+    pub steps: SamplerState,
+    /// Its SLOs.
+    pub slos: Vec<SloId>,
+}
+
 // As far back as a new series' target is looked for; see `ingest::routes`.
 const LEAD: Duration = Duration::from_secs(300);
+// What is sorted by time at once, of history that is there series by series.
+const PIECE: Duration = Duration::from_secs(3_600);
 const SAMPLES_PER_REQUEST: usize = 2_000;
 
 // === impl Backfill ===
@@ -133,8 +148,32 @@ impl Backfill {
         self.advance(to.min(self.until));
     }
 
+    /// Counts the samples of its series, of all of its time from `from` on; `step` is told how far it has come.
+    pub fn add_all(&mut self, series: &[Series], from: Timestamp, mut step: impl FnMut(Timestamp)) {
+        let wanted =
+            |series: &&Series| self.selectors.iter().any(|selector| selector.matches(&series.labels));
+        let series: Vec<&Series> = series.iter().filter(wanted).collect();
+        let mut next = self.from.max(from);
+        while next <= self.until {
+            let end = (next + PIECE - Duration::from_millis(1)).min(self.until);
+            let part = |series: &&Series| Series {
+                labels: series.labels.clone(),
+                samples: within(&series.samples, next, end).to_vec(),
+            };
+            let part: Vec<Series> = series.iter().map(part).filter(|part| !part.samples.is_empty()).collect();
+            self.add(&part, end);
+            step(end);
+            next = end + Duration::from_millis(1);
+        }
+    }
+
     /// Every history, once everything has been added.
-    pub fn finish(mut self) -> Vec<Filled> {
+    pub fn finish(self) -> Vec<Filled> {
+        self.finish_handing_over().0
+    }
+
+    /// Every history, once everything has been added, and what a stream needs that goes on from there.
+    pub fn finish_handing_over(mut self) -> (Vec<Filled>, Handover) {
         // Steps behind the beginning are not for here: expressions are asked no more. Of events those of the last step
         // are counted by the next evaluation, and what was opened there by the one after.
         self.pipeline.tick(self.until + self.ahead);
@@ -152,7 +191,9 @@ impl Backfill {
                 state: state.slis.remove(&instance.sli)?,
             })
         });
-        filled.collect()
+        let filled = filled.collect();
+        let slos = mark.directory.plan.slos().map(|slo| slo.id.clone()).collect();
+        (filled, Handover { memory: mark.memory, steps: self.pipeline.steps().0, slos })
     }
 
     /// Evaluates up to the last step before a time.
@@ -172,6 +213,13 @@ impl Backfill {
         // What is refused was never streamed either.
         let _ = self.pipeline.write_message(Version::V1, self.writer.message(), now + self.ahead);
     }
+}
+
+/// Of samples in the order of time those within two times.
+fn within(samples: &[Sample], from: Timestamp, to: Timestamp) -> &[Sample] {
+    let start = samples.partition_point(|sample| sample.at < from);
+    let end = samples.partition_point(|sample| sample.at <= to);
+    &samples[start..end.max(start)]
 }
 
 /// How far back the expressions of SLOs look.

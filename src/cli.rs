@@ -3,6 +3,7 @@
 //! The only place that writes to standard output. Exit codes: 0 done, 1 something is wrong with what was
 //! given or it cannot be done, 2 the command line is not understood.
 
+mod backfill;
 mod backtest;
 mod check;
 mod convert;
@@ -44,6 +45,8 @@ enum Command {
     Schema,
     /// Print a Prometheus rule file that alerts on slod's series
     Rules,
+    /// Fill a data directory with history, while no slod runs on it
+    Backfill(backfill::BackfillArgs),
     /// Replay history: which alerts would have fired, and with --tune which settings do better
     Backtest(backtest::BacktestArgs),
     /// Look at what a data directory holds, and whether all of it can be read
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Convert(args) => convert::convert(&args),
         Command::Schema => convert::schema(),
         Command::Rules => print(&rules::rule_file()).map(|()| ExitCode::SUCCESS),
+        Command::Backfill(args) => backfill::backfill(&args),
         Command::Backtest(args) => backtest::backtest(&args),
         Command::Storage(args) => storage::storage(&args),
         Command::Demo(args) => serve::demo(&args),

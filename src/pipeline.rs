@@ -256,6 +256,13 @@ impl Pipeline {
         errors
     }
 
+    /// Goes on where another pipeline was with series that are not known here, and with SLOs whose steps have not
+    /// begun here. Targets are by the places of their SLOs in this plan. Nobody may count meanwhile.
+    pub fn adopt(&mut self, memory: ingest::Memory, steps: SamplerState) {
+        self.ingest.adopt(memory);
+        self.sampler.adopt(steps);
+    }
+
     /// Has nothing counted for a moment, and marks it. `position` is asked for at that moment.
     pub fn freeze<T>(&mut self, position: impl FnOnce() -> T) -> (T, Mark) {
         let Self { ingest, instances, sampler, engine, .. } = self;

@@ -506,16 +506,17 @@ impl BackfillMetrics {
         Self { progress, published: Arc::default(), samples }
     }
 
-    /// Publishes how far the SLOs are that wait for their history, by service and name.
-    pub fn publish<'a>(&self, waiting: impl Iterator<Item = (&'a str, &'a str, f64)>) {
+    /// Publishes how far all SLOs are that wait for their history or waited for it, by service and name.
+    pub fn publish<'a>(&self, slos: impl Iterator<Item = (&'a str, &'a str, f64)>) {
         let mut known = BTreeSet::new();
-        for (service, slo, progress) in waiting {
+        for (service, slo, progress) in slos {
             self.progress.with_label_values(&[service, slo]).set(progress);
             known.insert([service.to_owned(), slo.to_owned()]);
         }
         let published = std::mem::replace(&mut *self.published.lock(), known.clone());
         for [service, slo] in published.difference(&known) {
-            self.progress.with_label_values(&[service, slo]).set(1.0);
+            // Fails if somebody else was quicker.
+            let _ = self.progress.remove_label_values(&[service, slo]);
         }
     }
 }

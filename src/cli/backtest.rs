@@ -3,12 +3,12 @@
 //! The report goes to standard output, progress and what is left out to standard error.
 
 mod chart;
-mod input;
+pub(super) mod input;
 mod json;
 mod log;
 mod page;
-mod progress;
-mod sections;
+pub(super) mod progress;
+pub(super) mod sections;
 
 use std::{fs, io, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -100,9 +100,9 @@ struct Cost {
 
 /// From when to when to replay, with both ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Range {
-    from: Timestamp,
-    to: Timestamp,
+pub(super) struct Range {
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -222,7 +222,7 @@ impl BacktestArgs {
 }
 
 /// A time, or so long ago.
-fn moment(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+pub(super) fn moment(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     if let Ok(ago) = parse_duration(text) {
         return Ok(now - ago);
     }

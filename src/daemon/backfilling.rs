@@ -107,8 +107,8 @@ impl Filler {
 
     /// SLOs of one beginning that is long enough ago.
     fn next_batch(&self) -> Option<(Beginning, Vec<Arc<Slo>>)> {
+        self.publish(0.0, &HashSet::new());
         let unfilled = self.instances.unfilled();
-        self.publish(&unfilled, 0.0, &HashSet::new());
         let now = self.shared.clock.now();
         let (_, beginning) = *unfilled.iter().find(|(_, beginning)| beginning.at + self.delay <= now)?;
         let same = unfilled.into_iter().filter(|(_, at)| *at == beginning);
@@ -136,7 +136,7 @@ impl Filler {
                     });
                     let Some(added) = added.await else { return };
                     backfill = added;
-                    self.publish(&self.instances.unfilled(), backfill.progress(), &filling);
+                    self.publish(backfill.progress(), &filling);
                     tokio::time::sleep(pause_after(asked, SHARE_MAX)).await;
                 }
                 Ok(None) => break,
@@ -164,12 +164,16 @@ impl Filler {
     }
 
     /// Publishes how far SLOs are; those that are being filled in by this part.
-    fn publish(&self, unfilled: &[(Arc<Slo>, Beginning)], progress: f64, filling: &HashSet<SloId>) {
-        let waiting = unfilled.iter().map(|(slo, _)| {
-            let part = if filling.contains(&slo.id) { progress } else { 0.0 };
-            (&slo.id, part)
-        });
-        self.shared.telemetry.backfill.publish(waiting.map(|(id, part)| (&*id.service, &*id.name, part)));
+    fn publish(&self, progress: f64, filling: &HashSet<SloId>) {
+        let begun = self.instances.begun();
+        let part = |slo: &Slo, beginning: &Beginning| match beginning.is_filled {
+            true => 1.0,
+            false if filling.contains(&slo.id) => progress,
+            false => 0.0,
+        };
+        let parts =
+            begun.iter().map(|(slo, beginning)| (&*slo.id.service, &*slo.id.name, part(slo, beginning)));
+        self.shared.telemetry.backfill.publish(parts);
     }
 }
 

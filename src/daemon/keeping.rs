@@ -74,7 +74,7 @@ pub(super) fn recover(
 }
 
 fn tell(findings: &Findings, duration: Duration) {
-    let Findings { state, log, damaged, left_behind, samples } = findings;
+    let Findings { state, log, damaged, left_behind, samples, .. } = findings;
     match state {
         Found::New if log.records > 0 => {
             tracing::error!("{state}: SLOs have the history that the log holds");

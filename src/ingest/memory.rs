@@ -119,4 +119,12 @@ impl Ingest {
         self.routes.remember_targets(generation, memory.targets);
         self.elections.restore(&memory.elections);
     }
+
+    /// Goes on with what is remembered elsewhere of series and targets that are not known here. Targets are by the
+    /// places of their SLOs in the plan in force.
+    pub fn adopt(&self, memory: Memory) {
+        let generation = self.instances.plan().generation();
+        self.table.freeze(|table| table.adopt(memory.series));
+        self.routes.adopt_targets(generation, memory.targets);
+    }
 }

@@ -372,12 +372,21 @@ impl RouteBook {
 
     /// Goes on with what was known of targets before a restart, by the places of their SLOs in this plan.
     pub(super) fn remember_targets(&self, generation: u64, memories: Vec<TargetMemory>) {
-        let target = |TargetMemory { slo, labels, scrapes }| {
+        *self.targets.lock() = Targets { generation, known: HashMap::default() };
+        self.adopt_targets(generation, memories);
+    }
+
+    /// Takes over what was known of targets elsewhere, unless they are known here.
+    pub(super) fn adopt_targets(&self, generation: u64, memories: Vec<TargetMemory>) {
+        let mut targets = self.targets.lock();
+        if targets.generation != generation {
+            return;
+        }
+        for TargetMemory { slo, labels, scrapes } in memories {
             let latest_ms = AtomicI64::new(scrapes.latest.0);
-            ((slo, labels), Arc::new(Target { latest_ms, scrapes: Mutex::new(Some(scrapes)) }))
-        };
-        let known = memories.into_iter().map(target).collect();
-        *self.targets.lock() = Targets { generation, known };
+            let target = || Arc::new(Target { latest_ms, scrapes: Mutex::new(Some(scrapes)) });
+            targets.known.entry((slo, labels)).or_insert_with(target);
+        }
     }
 
     fn route(

@@ -17,7 +17,10 @@
 //! Requests read the index together; who has new series to add, or forgets silent ones, has it alone. While
 //! a request holds the index no series changes its number.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -277,6 +280,13 @@ impl Inner {
     /// Remembers series from before a restart until they come again.
     pub(super) fn remember(&mut self, series: Vec<SeriesMemory>) {
         self.remembered = series.into_iter().map(|memory| (memory.key, memory)).collect();
+    }
+
+    /// Remembers further series, unless they are known.
+    pub(super) fn adopt(&mut self, series: Vec<SeriesMemory>) {
+        let known: HashSet<SeriesKey> = self.memories().into_iter().map(|memory| memory.key).collect();
+        let unknown = series.into_iter().filter(|memory| !known.contains(&memory.key));
+        self.remembered.extend(unknown.map(|memory| (memory.key, memory)));
     }
 
     /// What is to be remembered of all series.

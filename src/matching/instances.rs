@@ -201,11 +201,19 @@ impl Instances {
         Directory { plan, beginnings, instances, version: inner.version }
     }
 
-    /// The SLOs whose history is to be filled in, with their beginnings.
-    pub fn unfilled(&self) -> Vec<(Arc<Slo>, Beginning)> {
+    /// The SLOs that wait for their history or waited for it, with their beginnings.
+    pub fn begun(&self) -> Vec<(Arc<Slo>, Beginning)> {
         let inner = self.inner.lock();
         let all = inner.plan.slos().zip(&inner.beginnings);
-        all.filter(|(_, beginning)| !beginning.is_filled).map(|(slo, at)| (Arc::clone(slo), *at)).collect()
+        let begun = all.filter(|(_, beginning)| **beginning != Beginning::EVER);
+        begun.map(|(slo, beginning)| (Arc::clone(slo), *beginning)).collect()
+    }
+
+    /// The SLOs whose history is to be filled in, with their beginnings.
+    pub fn unfilled(&self) -> Vec<(Arc<Slo>, Beginning)> {
+        let mut begun = self.begun();
+        begun.retain(|(_, beginning)| !beginning.is_filled);
+        begun
     }
 
     /// The place of an SLO whose history is to be filled in up to this beginning still, and the plan's number.
@@ -239,6 +247,15 @@ impl Instances {
             }
         });
         known.values().for_each(|instance| instance.begin(beginnings[instance.slo_index]));
+        inner.version += 1;
+    }
+
+    /// Has an SLO begin at another time. Nobody may count meanwhile.
+    pub fn begin_at(&self, place: usize, beginning: Beginning) {
+        let inner = &mut *self.inner.lock();
+        inner.beginnings[place] = beginning;
+        let own = inner.known.values().filter(|instance| instance.slo_index == place);
+        own.for_each(|instance| instance.begin(beginning));
         inner.version += 1;
     }
 

@@ -56,6 +56,8 @@ pub struct Findings {
     pub left_behind: usize,
     /// Samples that counted again.
     pub samples: u64,
+    /// When something was last heard of senders, as far as is known; `None` if there is nothing.
+    pub heard: Option<Timestamp>,
 }
 
 /// Why there is no recovering.
@@ -114,6 +116,7 @@ pub fn recover(
         damaged,
         left_behind: loaded.left_behind,
         samples,
+        heard: (checkpoint.is_some() || first_arrived.is_some()).then_some(heard),
     };
     Ok(Recovered { pipeline, log, store, findings })
 }

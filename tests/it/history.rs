@@ -28,9 +28,9 @@ const SCRAPE: Duration = Duration::from_secs(15);
 const SCRAPES: i64 = 700;
 
 /// A server that was sent the samples of [`sent`].
-struct Server {
+pub struct Server {
     process: Process,
-    address: SocketAddr,
+    pub address: SocketAddr,
     directory: TempDir,
 }
 
@@ -263,7 +263,7 @@ fn selectors_of_everything() -> [Selector; 1] {
 }
 
 /// What promtool imports: families in one piece, counters by the name of their family.
-fn openmetrics(sent: &[Sent]) -> String {
+pub fn openmetrics(sent: &[Sent]) -> String {
     let mut sent: Vec<&Sent> = sent.iter().collect();
     sent.sort_by(|a, b| (&a.labels, a.at).cmp(&(&b.labels, b.at)));
     let line = |Sent { labels, at, value }: &&Sent| {
@@ -277,7 +277,7 @@ fn openmetrics(sent: &[Sent]) -> String {
     sent.iter().map(line).collect::<String>() + "# EOF\n"
 }
 
-fn promtool(args: &[&str], paths: &[&Path]) -> String {
+pub fn promtool(args: &[&str], paths: &[&Path]) -> String {
     let output = Command::new("promtool").args(args).args(paths).output();
     let output = output.expect("cannot start promtool; `make test-deps` installs what tests need");
     assert!(output.status.success(), "promtool {args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -344,7 +344,7 @@ fn without_chunks(body: &[u8]) -> Vec<u8> {
 // === impl Server ===
 
 impl Server {
-    fn prometheus(sent: &[Sent], config: &str) -> Self {
+    pub fn prometheus(sent: &[Sent], config: &str) -> Self {
         let (directory, address) = (tempfile::tempdir().unwrap(), free_address());
         let file = directory.path().join("prometheus.yml");
         fs::write(&file, config).unwrap();
@@ -359,7 +359,7 @@ impl Server {
         Self { process, address, directory }.fed(sent)
     }
 
-    fn victoria_metrics(sent: &[Sent]) -> Self {
+    pub fn victoria_metrics(sent: &[Sent]) -> Self {
         let (directory, address) = (tempfile::tempdir().unwrap(), free_address());
         let mut command = Command::new("victoria-metrics");
         command

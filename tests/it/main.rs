@@ -18,6 +18,7 @@ mod degraded;
 mod e2e;
 mod expressions;
 mod files;
+mod filling;
 mod fuzz;
 mod history;
 mod identity;

@@ -33,9 +33,9 @@ pub(super) enum Input {
 }
 
 /// A reader that says how far it has come.
-struct Counted<'a, R> {
-    inner: R,
-    progress: &'a Progress,
+pub(in crate::cli) struct Counted<'a, R> {
+    pub(in crate::cli) inner: R,
+    pub(in crate::cli) progress: &'a Progress,
 }
 
 const BUFFER_BYTES: usize = 1 << 20;
@@ -173,7 +173,7 @@ pub(super) fn read(
     Ok(summary)
 }
 
-fn complain_of(summary: &Summary, format: Format) {
+pub(in crate::cli) fn complain_of(summary: &Summary, format: Format) {
     if summary.bad_lines > 0 {
         complain(&format!("{} lines cannot be read and are left out; the first:", summary.bad_lines));
         summary.first_bad.iter().for_each(|bad| complain(&format!("  {bad}")));
@@ -184,7 +184,7 @@ fn complain_of(summary: &Summary, format: Format) {
     }
 }
 
-fn complain_of_histograms(histograms: u64) {
+pub(in crate::cli) fn complain_of_histograms(histograms: u64) {
     if histograms > 0 {
         complain(&format!("{histograms} native histograms are left out"));
     }

@@ -9,7 +9,7 @@ use crate::{backtest::Backtest, time::Timestamp};
 
 /// A bar, first of what is read and then of what is replayed.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(in crate::cli) struct Progress {
     bar: ProgressBar,
     /// When the history begins that is replayed.
     start: Cell<Timestamp>,
@@ -21,14 +21,14 @@ const DRAWS_PER_SECOND: u8 = 10;
 // === impl Progress ===
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(in crate::cli) fn new() -> Self {
         // Hides itself where standard error is no terminal.
         let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
         Self { bar: ProgressBar::with_draw_target(None, target), start: Cell::default() }
     }
 
     /// Begins to read so many bytes, if that is known.
-    pub(super) fn reading(&self, bytes: Option<u64>) {
+    pub(in crate::cli) fn reading(&self, bytes: Option<u64>) {
         match bytes.filter(|bytes| *bytes > 0) {
             Some(bytes) => {
                 self.bar.set_length(bytes);
@@ -38,19 +38,24 @@ impl Progress {
         }
     }
 
-    pub(super) fn bytes(&self, bytes: u64) {
+    pub(in crate::cli) fn bytes(&self, bytes: u64) {
         self.bar.inc(bytes);
     }
 
     /// Begins to replay what was read.
-    pub(super) fn replaying(&self, backtest: &Backtest) {
+    pub(in crate::cli) fn replaying(&self, backtest: &Backtest) {
         let Some(ahead) = backtest.ahead() else { return };
         self.of_time("replaying", ahead.start, ahead.end);
     }
 
     /// Begins to ask for a time, and to replay it.
-    pub(super) fn asking(&self, Range { from, to }: Range) {
+    pub(in crate::cli) fn asking(&self, Range { from, to }: Range) {
         self.of_time("asking   ", from, to);
+    }
+
+    /// Begins to count a time.
+    pub(in crate::cli) fn counting(&self, Range { from, to }: Range) {
+        self.of_time("counting ", from, to);
     }
 
     fn of_time(&self, what: &str, start: Timestamp, end: Timestamp) {
@@ -60,11 +65,11 @@ impl Progress {
         self.style(&format!("{what} {{bar:40}} {{percent}}%, {{eta}} left"));
     }
 
-    pub(super) fn step(&self, at: Timestamp) {
+    pub(in crate::cli) fn step(&self, at: Timestamp) {
         self.bar.set_position(at.since(self.start.get()).as_secs());
     }
 
-    pub(super) fn clear(&self) {
+    pub(in crate::cli) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 

@@ -278,7 +278,7 @@ fn tier(Tier { long, short, factor }: Tier) -> String {
     format!("{}/{} > {factor}", format_duration(long), format_duration(short))
 }
 
-pub(super) fn moment(at: Timestamp) -> String {
+pub(in crate::cli) fn moment(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| at.to_string(), |at| at.to_string())
 }
 

@@ -156,7 +156,10 @@ fn a_changed_bit_anywhere_in_the_state_is_told_or_harmless() {
         changed[at] ^= 1 << (at % 8);
         fs::write(&path, changed).unwrap();
         let told = inspect::inspect(directory.path()).map_or(true, |now| !now.damage.is_empty());
-        assert!(told || both(directory.path()) == whole, "byte {at} changes what is read, and nobody says so");
+        assert!(
+            told || both(directory.path()) == whole,
+            "byte {at} changes what is read, and nobody says so"
+        );
         found += usize::from(told);
     }
     assert!(found > 0);

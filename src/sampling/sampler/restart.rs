@@ -34,10 +34,16 @@ impl Sampler {
     /// Goes on where the sampler was whose state this is. To be called before anything is recorded or evaluated.
     /// SLOs that the state does not know, or that ask something else now, begin anew.
     pub fn restore(&mut self, state: SamplerState) {
-        let SamplerState { at, slos, series } = state;
+        let at = state.at;
+        self.adopt(state);
+        self.at = at;
+    }
+
+    /// Goes on where another sampler was with SLOs whose steps have not begun here.
+    pub fn adopt(&mut self, SamplerState { slos, series, .. }: SamplerState) {
         let mut slos: HashMap<SloId, SampledState> =
             slos.into_iter().map(|slo| (slo.id.clone(), slo)).collect();
-        for slo in &mut self.slos {
+        for slo in self.slos.iter_mut().filter(|slo| slo.next.is_none()) {
             let all = &slo.tally.all.slo;
             let state = slos.remove(&all.id).filter(|state| state.identity == all.identity());
             if let Some(SampledState { next, groups, .. }) = state {
@@ -46,7 +52,6 @@ impl Sampler {
             }
         }
         self.series.extend(series.into_iter().filter_map(|state| Series::restored(state, &self.recent)));
-        self.at = at;
     }
 }
 

@@ -244,6 +244,11 @@ impl Route {
         self.target.as_ref().is_some_and(|target| target.scraped_before(at, Duration::ZERO).is_some())
     }
 
+    /// When its SLO came into force.
+    pub(super) fn since(&self) -> Timestamp {
+        self.instance.since
+    }
+
     /// Notes a series that was alive before it counted here.
     pub(super) fn note_live_series(&self) {
         self.instance.note_live_series(1);

@@ -1,6 +1,6 @@
 //! A followed series: its counter, and what each increment counts for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Ingest,
@@ -85,7 +85,7 @@ impl Series {
         SeriesMemory {
             key,
             counter: self.counter,
-            last_arrival: self.last_arrival,
+            last_arrival: self.last_arrival.min(self.joined_until()),
             replica_epoch: self.replica_epoch,
             extra: extra.map(|extra| Box::new((extra.histogram.clone(), extra.gauge))),
         }
@@ -224,6 +224,15 @@ impl Series {
         self.note_liveness(ingest, was_live);
         self.note_handover(moment, is_handover && counts && !is_behind);
         (&observation).into()
+    }
+
+    /// Before this it has counted for all SLOs in force: for those that it has yet to join it has not, whatever
+    /// came of it since.
+    fn joined_until(&self) -> Timestamp {
+        let joining = self.extra.as_deref().and_then(|extra| extra.joining.as_deref());
+        let joining = joining.into_iter().flat_map(|joining| joining.beside(&self.routes));
+        let since = joining.map(|route| route.since()).min();
+        since.map_or(Timestamp(i64::MAX), |since| since - Duration::from_millis(1))
     }
 
     fn is_joining(&self) -> bool {

@@ -37,8 +37,10 @@ pub struct Instance {
     pub sli: SliId,
     /// Its windows.
     pub layout: Arc<Layout>,
-    /// Since when its SLO is in force, if it goes on with what it counted before a restart.
-    continues_since: Option<Timestamp>,
+    /// When its SLO came into force.
+    pub since: Timestamp,
+    /// Whether it goes on with what it counted before a restart.
+    pub is_continued: bool,
     /// Events up to here are not counted as they come: they are filled in from history. In milliseconds; changes
     /// only before the first request.
     begins_at_ms: AtomicI64,
@@ -400,8 +402,7 @@ impl Instances {
         };
         let presence = inner.presences.begin(sli);
         let instance = Instance::new(&inner.plan, slo_index, role, group, sli, presence);
-        instance.begin(inner.beginnings[slo_index]);
-        let instance = Arc::new(instance);
+        let instance = Arc::new(instance.begun(inner.beginnings[slo_index]));
         if role == Role::Group {
             inner.groups[slo_index].open += 1;
         }
@@ -454,8 +455,8 @@ impl Inner {
         };
         let (group, presence) = (before.group.clone(), before.presence.clone());
         let instance = Instance::new(&self.plan, place, role, group, sli, presence);
-        instance.begin(self.beginnings[place]);
-        let instance = Arc::new(Instance { continues_since: before.continues_since, ..instance });
+        let instance = instance.begun(self.beginnings[place]);
+        let instance = Arc::new(Instance { is_continued: before.is_continued, ..instance });
         self.known.insert((place, role, instance.group.clone()), Arc::clone(&instance));
         self.changes.replaced.push(Arc::clone(&instance));
         succession.instances.insert(sli, instance);
@@ -478,9 +479,8 @@ impl Inner {
         }
         let presence = self.presences.begin(sli);
         let instance = Instance::new(&self.plan, slo_index, role, key.2.clone(), sli, presence);
-        instance.begin(self.beginnings[slo_index]);
-        let continues_since = Some(self.beginnings[slo_index].since);
-        let instance = Arc::new(Instance { continues_since, ..instance });
+        let instance = instance.begun(self.beginnings[slo_index]);
+        let instance = Arc::new(Instance { is_continued: true, ..instance });
         self.groups[slo_index].open += usize::from(role == Role::Group);
         self.changes.opened.push(Arc::clone(&instance));
         self.known.insert(key, instance);
@@ -540,7 +540,8 @@ impl Instance {
             sli,
             spread_above_ms: shortest / SPREAD_ABOVE_PART,
             slices_cut_steps: layout.slices_cut_steps(),
-            continues_since: None,
+            since: Beginning::EVER.since,
+            is_continued: false,
             begins_at_ms: i64::MIN.into(),
             counted_to_ms: i64::MIN.into(),
             layout,
@@ -551,7 +552,12 @@ impl Instance {
 
     /// Whether it goes on with the counting of a series whose last sample, before a restart, came at a time.
     pub fn continues(&self, last_arrival: Timestamp) -> bool {
-        self.continues_since.is_some_and(|since| last_arrival >= since)
+        self.is_continued && last_arrival >= self.since
+    }
+
+    fn begun(self, beginning: Beginning) -> Self {
+        self.begin(beginning);
+        Self { since: beginning.since, ..self }
     }
 
     fn begin(&self, beginning: Beginning) {

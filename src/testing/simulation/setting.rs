@@ -32,6 +32,9 @@ pub(super) const WARM_UP: Duration = Duration::from_secs(60);
 // So many are always in force.
 const LASTING: usize = 2;
 
+/// The SLO whose windows change.
+pub(super) const SHIFTING: &str = "shifting";
+
 const SPECS: &str = r#"
 apiVersion: slod.dev/v1
 kind: ServiceLevelObjective

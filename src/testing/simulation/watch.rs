@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::setting::SHIFTING;
 use crate::{
     matching::Role,
     report::{Report, SloReport, Snapshot},
@@ -65,6 +66,10 @@ impl Seen {
         let names: BTreeSet<_> = self.instances.keys().chain(other.instances.keys()).collect();
         names.into_iter().find_map(|name| {
             let (own, others) = (self.instances.get(name), other.instances.get(name));
+            // Windows that a restart changes are made of those before at another moment than by a reload.
+            let compared = if name.0.name == SHIFTING { 1 } else { usize::MAX };
+            let own = own.map(|own| &own[..compared.min(own.len())]);
+            let others = others.map(|others| &others[..compared.min(others.len())]);
             let is_same = match (own, others) {
                 (Some(own), Some(others)) => own.len() == others.len() && own.iter().zip(others).all(is_near),
                 // A group without events is closed when it has no series, which after a restart it has not yet.

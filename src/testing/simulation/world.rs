@@ -59,8 +59,9 @@ enum End {
 
 const START: Timestamp = Timestamp(1_700_006_400_000);
 const SECOND_MS: i64 = 1_000;
-// The log is tried again within 30 s, senders wait for up to 5 s, and then have their queues to send.
-const DRAIN_MAX_S: u32 = 300;
+// The log is tried again within 30 s, senders wait for up to 5 s, and then have their queues to send: minutes of samples
+// in requests that may be of one sample each.
+const DRAIN_MAX_S: u32 = 1_200;
 
 /// What fails on a disk in trouble. Reading does not: what cannot be read is lost.
 const OPERATIONS: [Operation; 8] = [

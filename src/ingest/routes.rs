@@ -198,9 +198,10 @@ impl Routes {
         self.routes.iter().filter(is_other)
     }
 
-    /// Those of SLOs that go on with what they counted before a restart; `None` if there are none.
-    pub(super) fn continued(self: &Arc<Self>) -> Option<Arc<Self>> {
-        let continued = |route: &&Route| route.instance.is_continued;
+    /// Those of SLOs that go on with what they counted before a restart of a series whose last sample came then;
+    /// `None` if there are none.
+    pub(super) fn continued(self: &Arc<Self>, last_arrival: Timestamp) -> Option<Arc<Self>> {
+        let continued = |route: &&Route| route.instance.continues(last_arrival);
         match self.routes.iter().filter(continued).count() {
             0 => None,
             all if all == self.routes.len() => Some(Arc::clone(self)),

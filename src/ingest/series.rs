@@ -61,10 +61,11 @@ impl Series {
         Self { counter: Counter::default(), routes, extra, last_arrival: now, replica_epoch: 0 }
     }
 
-    /// A series from before a restart that came again. For SLOs that were not in force then it begins now.
+    /// A series from before a restart that came again. For SLOs that were not in force at its last sample it begins now.
     pub(super) fn remembered(memory: SeriesMemory, followed: Followed, now: Timestamp) -> Self {
-        let Some(known) = followed.routes.continued() else { return Self::new(followed, now) };
         let SeriesMemory { counter, last_arrival, replica_epoch, extra, .. } = memory;
+        let known = followed.routes.continued(last_arrival);
+        let Some(known) = known else { return Self::new(followed, now) };
         let all = Arc::clone(&followed.routes);
         let mut series = Self { counter, last_arrival, replica_epoch, ..Self::new(followed, now) };
         let joins = !Arc::ptr_eq(&known, &all);

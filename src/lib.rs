@@ -11,6 +11,7 @@ pub mod client;
 pub mod counter;
 pub mod history;
 pub mod prompb;
+pub mod template;
 pub mod window;
 
 pub mod expression;

@@ -35,6 +35,7 @@ pub mod report;
 pub mod engine;
 
 pub mod exposition;
+pub mod notifier;
 pub mod pipeline;
 pub mod rules;
 pub mod source;

@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["ingest", "alert"],
     &["report"],
     &["engine"],
-    &["exposition", "pipeline", "rules", "source", "web"],
+    &["exposition", "notifier", "pipeline", "rules", "source", "web"],
     &["backfill", "storage"],
     &["config", "testing"],
     &["backtest", "daemon"],

@@ -7,9 +7,11 @@ pub mod labels;
 pub mod telemetry;
 pub mod time;
 
+pub mod client;
 pub mod counter;
 pub mod history;
 pub mod prompb;
+pub mod template;
 pub mod window;
 
 pub mod expression;
@@ -33,6 +35,7 @@ pub mod report;
 pub mod engine;
 
 pub mod exposition;
+pub mod notifier;
 pub mod pipeline;
 pub mod rules;
 pub mod source;

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
-    exposition,
+    exposition::{self, Encoding, Format, Pages, Wanted},
     ingest::{Ingest, WriteError, WriteStats},
     pipeline::{self, Pipeline},
     prompb::Version,
@@ -76,6 +76,7 @@ pub struct Shared {
     /// When the last evaluation was done, in milliseconds of steady time.
     evaluated_ms: AtomicU64,
     last_request: Arc<Latest>,
+    pages: Pages,
     log: RefusalLog,
     /// `None` where there is nothing to read anew.
     reloader: Option<Reloader>,
@@ -135,6 +136,7 @@ impl Daemon {
             report: ArcSwapOption::empty(),
             evaluated_ms: AtomicU64::new(0),
             last_request: Arc::clone(pipeline.last_request()),
+            pages: Pages::new(exposition::Config::default()),
             log: RefusalLog::default(),
             reloader,
         });
@@ -280,11 +282,19 @@ impl web::Service for Shared {
         ingest.request_duration.record(duration);
     }
 
-    fn metrics(&self) -> Result<Page, String> {
-        let report = self.report().unwrap_or_default().snapshot();
-        let text = exposition::render(&report, &self.telemetry.gather())
-            .map_err(|error| format!("cannot encode metrics: {error}"))?;
-        Ok(Page { content_type: exposition::CONTENT_TYPE, text })
+    fn metrics(&self, accept: &str, accept_encoding: &str) -> Page {
+        let wanted =
+            Wanted { format: Format::negotiated(accept), encoding: Encoding::negotiated(accept_encoding) };
+        // Of a report that comes in between, the next page is made anew.
+        let evaluation = self.evaluated_ms.load(Ordering::Relaxed);
+        let moment = exposition::Moment { evaluation, now: self.clock.elapsed() };
+        let page =
+            self.pages.page(moment, wanted, || (self.report().unwrap_or_default(), self.telemetry.gather()));
+        Page {
+            content_type: wanted.format.content_type(),
+            content_encoding: wanted.encoding.content_encoding(),
+            chunks: page.chunks,
+        }
     }
 
     fn reload(&self) -> Result<usize, String> {

@@ -16,6 +16,7 @@ mod crash;
 mod daemon;
 mod degraded;
 mod e2e;
+mod exposition;
 mod expressions;
 mod files;
 mod filling;

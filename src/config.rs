@@ -4,6 +4,7 @@
 //! the plain configuration struct of each module. Names in the environment separate levels with two
 //! underscores: `SLOD_WEB__LISTEN_ADDRESS`.
 
+mod client;
 mod sources;
 pub mod specs;
 

@@ -7,6 +7,7 @@ pub mod labels;
 pub mod telemetry;
 pub mod time;
 
+pub mod client;
 pub mod counter;
 pub mod history;
 pub mod prompb;

@@ -5,6 +5,7 @@
 //! underscores: `SLOD_WEB__LISTEN_ADDRESS`.
 
 mod client;
+mod exposition;
 mod sources;
 pub mod specs;
 
@@ -21,7 +22,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     engine,
     ingest::{self, ha},
-    spec,
+    remote_write, spec,
     storage::log::{self, Durability},
     time, web,
 };
@@ -45,6 +46,10 @@ pub struct Config {
     pub checkpoint_interval: Duration,
     /// The most groups of one SLO.
     pub groups_per_slo_max: usize,
+    /// What is published.
+    pub exposition: crate::exposition::Config,
+    /// Where it is written to beside.
+    pub remote_write: Vec<remote_write::Config>,
     /// The HTTP side.
     pub web: web::Config,
     /// The write path.
@@ -75,6 +80,8 @@ struct Raw {
     sender_timeout: Option<Length>,
     sources: Vec<sources::RawSource>,
     sloth: RawSloth,
+    exposition: exposition::RawExposition,
+    remote_write: Vec<exposition::RawRemoteWrite>,
     web: RawWeb,
     storage: RawStorage,
     ingest: RawIngest,
@@ -245,6 +252,8 @@ impl Raw {
         Ok(Config {
             sources: sources::validate(self.sources, base, engine.stale_after)?,
             sloth_default_slo_period: self.sloth.validate()?,
+            exposition: self.exposition.validate()?,
+            remote_write: exposition::validate_remote_write(self.remote_write, base)?,
             web: self.web.validate()?,
             ingest: ingest::Config {
                 ha: self.ha.validate()?,
@@ -519,6 +528,8 @@ mod tests {
         assert_eq!(format!("{:?}", example.web), format!("{:?}", defaults.web));
         assert_eq!(format!("{:?}", example.ingest), format!("{:?}", defaults.ingest));
         assert_eq!(example.sources, defaults.sources);
+        assert_eq!(example.exposition, defaults.exposition);
+        assert_eq!(example.remote_write, defaults.remote_write);
         assert_eq!(example.sloth_default_slo_period, defaults.sloth_default_slo_period);
         assert_eq!(example.storage_path, defaults.storage_path);
         assert_eq!(example.groups_per_slo_max, defaults.groups_per_slo_max);

@@ -9,6 +9,7 @@ mod clock;
 mod keeping;
 mod pulling;
 mod reload;
+mod remote_writing;
 mod throttle;
 mod ticker;
 
@@ -51,6 +52,7 @@ use keeping::Keeper;
 use pulling::Pulling;
 use reload::Reloader;
 pub use reload::Source;
+use remote_writing::RemoteWriting;
 use throttle::Throttle;
 use ticker::{Duties, Ticker};
 
@@ -62,6 +64,8 @@ pub struct Daemon {
     duties: Duties,
     interval: Duration,
     server: Server,
+    /// Ends with the daemon.
+    remote_writing: RemoteWriting,
     data: DataDirectory,
 }
 
@@ -136,7 +140,7 @@ impl Daemon {
             report: ArcSwapOption::empty(),
             evaluated_ms: AtomicU64::new(0),
             last_request: Arc::clone(pipeline.last_request()),
-            pages: Pages::new(exposition::Config::default()),
+            pages: Pages::new(config.exposition.clone()),
             log: RefusalLog::default(),
             reloader,
         });
@@ -148,11 +152,13 @@ impl Daemon {
             let backfill = || Backfilling::start(source, core, of.delay, instances, Arc::clone(&shared));
             duties.backfilling = of.backfill_after.map(|_| backfill());
         }
+        let remote_writing = RemoteWriting::start(config.remote_write, &config.exposition, &shared)
+            .context("cannot use remote_write")?;
         let listen_address = config.web.listen_address;
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
             .await
             .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
-        Ok(Self { shared, pipeline, duties, interval, server, data })
+        Ok(Self { shared, pipeline, duties, interval, server, remote_writing, data })
     }
 
     /// The address it listens on.
@@ -184,6 +190,7 @@ impl Daemon {
         }
         tracing::info!("all requests are done, evaluating once more");
         tokio::task::spawn_blocking(|| ticker.stop()).await??;
+        drop(self.remote_writing);
         drop(self.data);
         tracing::info!("slod is down");
         Ok(())

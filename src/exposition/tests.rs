@@ -18,7 +18,7 @@ fn numbers_are_as_short_as_they_can_be_read() {
     number(-3.0, "-3");
     number(1e6, "1000000");
     number(9_007_199_254_740_992.0, "9007199254740992");
-    number(1e17, "1e17");
+    number(1e17, "1e+17");
     number(0.1, "0.1");
     number(1.0 / 3.0, "0.3333333333333333");
     number(1.5e-7, "1.5e-7");

@@ -25,7 +25,7 @@ kind: ServiceLevelObjective
 metadata:
   name: fast
   service: shop
-  labels: {tier: "1", team: sre, window: mine}
+  labels: {tier: "1", team: sre}
   annotations: {runbook_url: "http://r/\"x\"", route: x}
 spec:
   description: "a\nb \\ c"
@@ -166,13 +166,13 @@ fn families_and_labels_are_left_out_as_told_and_identities_stay() {
 
 #[test]
 fn alerts_that_labels_alone_told_apart_are_one_series_without_them() {
-    let alert = |team: &str, factor| {
-        format!("{{severity: page, long: 1h, short: 5m, factor: {factor}, labels: {{team: {team}}}}}")
+    let alert = |team: &str, burn_rate| {
+        format!(
+            "{{severity: page, window: 1h, short_window: 5m, burn_rate: {burn_rate}, labels: {{team: {team}}}}}"
+        )
     };
-    let specs = SPECS.split("---").next().unwrap().replace(
-        "objective: {",
-        &format!("alerts: [{}, {}]\n  objective: {{", alert("a", 1000), alert("b", 1)),
-    );
+    let alerting = format!("  alerting: {{burn_rate_alerts: [{}, {}]}}\n", alert("a", 900), alert("b", 1));
+    let specs = format!("{}{alerting}", SPECS.split("---").next().unwrap());
     let report = report_of(&specs);
     let of = |config| {
         let all = series(&page(&report, config, Format::Text));

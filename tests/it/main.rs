@@ -32,6 +32,7 @@ mod oracle;
 mod promql;
 mod pulling;
 mod reload;
+mod remote_write;
 mod restart;
 mod rules;
 mod sampling;

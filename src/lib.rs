@@ -42,6 +42,8 @@ pub mod source;
 pub mod storage;
 pub mod web;
 
+pub mod remote_write;
+
 pub mod config;
 pub mod testing;
 

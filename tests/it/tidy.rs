@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["report"],
     &["engine"],
     &["exposition", "notifier", "pipeline", "rules", "source", "web"],
-    &["backfill", "storage"],
+    &["backfill", "remote_write", "storage"],
     &["config", "testing"],
     &["backtest", "daemon"],
     &["cli"],

@@ -1,12 +1,12 @@
 //! Engines that are stopped and restored beside one that runs through, and what is written of them.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    matching::Plan,
+    matching::{Known, Plan},
     report::{DataStatus, Report, SloReport, Snapshot},
     spec,
     telemetry::Telemetry,
@@ -88,6 +88,18 @@ fn instances(plan: Plan) -> Arc<Instances> {
     instances
 }
 
+/// The same after a restart.
+fn continued(plan: Plan) -> Arc<Instances> {
+    let before = instances(plan);
+    let known = before.directory().instances.into_iter().map(|instance| Known {
+        sli: instance.sli,
+        slo_index: instance.slo_index,
+        role: instance.role,
+        group: instance.group.clone(),
+    });
+    Arc::new(Instances::continued(before.plan(), 100, known.collect(), &HashMap::new()).0)
+}
+
 fn open_groups(instances: &Instances) -> Vec<Arc<Instance>> {
     let plan = instances.plan();
     let last = plan.slos().len() - 1;
@@ -115,7 +127,7 @@ impl Side {
     }
 
     fn restored_by(config: Config, plan: Plan, state: State, now: Timestamp) -> Self {
-        let (instances, open) = (instances(plan), Arc::new(OpenSlots::new(config.resolution())));
+        let (instances, open) = (continued(plan), Arc::new(OpenSlots::new(config.resolution())));
         let telemetry = Telemetry::new().evaluation;
         let Restored { engine, lost, pending_lost } =
             Engine::restored(config, Arc::clone(&instances), Arc::clone(&open), telemetry, now, state);
@@ -581,7 +593,7 @@ fn check_lost(break_it: impl FnOnce(&mut SliState), expected: &str) {
     break_it(state.slis.get_mut(&SliId(0)).unwrap());
     let open = Arc::new(OpenSlots::new(config().resolution()));
     let telemetry = Telemetry::new().evaluation;
-    let restored = Engine::restored(config(), instances(usual_plan()), open, telemetry, now, state.clone());
+    let restored = Engine::restored(config(), continued(usual_plan()), open, telemetry, now, state.clone());
     let lost: Vec<String> = restored.lost.iter().map(ToString::to_string).collect();
     assert_eq!(lost, [format!("cannot restore the history of s/short{{}}, which begins anew: {expected}")]);
     let mut engine = restored.engine;

@@ -201,7 +201,8 @@ mod tests {
     #[test]
     fn a_webhook_is_told_what_alertmanager_would_tell_it() {
         let batch = [notification("/pay", Status::Firing), notification("/", Status::Resolved)];
-        let body: serde_json::Value = serde_json::from_slice(&for_webhook(&batch, "me", "http://slod:9720")).unwrap();
+        let body: serde_json::Value =
+            serde_json::from_slice(&for_webhook(&batch, "me", "http://slod:9720")).unwrap();
         insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());
     }
 

@@ -306,6 +306,12 @@ fn any_texts() -> impl Strategy<Value = BTreeMap<String, String>> {
     proptest::collection::btree_map("[a-z]{1,8}x", any_text(), 0..3)
 }
 
+/// Texts with no broken template among them.
+fn any_annotations() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let is_whole = |text: &String| crate::template::check(text).is_ok();
+    any_texts().prop_filter("templates", move |texts| texts.values().all(is_whole))
+}
+
 /// What YAML might take for something else, too.
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -321,7 +327,7 @@ fn any_text() -> impl Strategy<Value = String> {
 fn any_alert() -> impl Strategy<Value = BurnRateAlert> {
     let windows = (1..48u32, any::<bool>());
     let times = (0..3u64, 0..3u64);
-    ("[a-z]{1,5}", windows, 0.01..100.0, times, 0..9u32, any_texts(), any_texts()).prop_map(
+    ("[a-z]{1,5}", windows, 0.01..100.0, times, 0..9u32, any_texts(), any_annotations()).prop_map(
         |(severity, (hours, is_usual), factor, times, least, labels, annotations)| BurnRateAlert {
             severity,
             short: if is_usual { HOUR * hours / 12 } else { HOUR * hours / 2 },
@@ -350,7 +356,7 @@ prop_compose! {
     fn any_slo()(
         indicator in any_indicator(), objective in any_objective(), alerts in any_alerts(),
         name in "[a-z0-9.-]{1,9}", description in prop_oneof![Just(String::new()), any_text()],
-        labels in any_texts(), annotations in any_texts(),
+        labels in any_texts(), annotations in any_annotations(),
     ) -> Slo {
         let workbook = || workbook_alerts(objective.period(), objective.budgeting);
         let id = SloId { service: "1".to_owned(), name };

@@ -171,7 +171,7 @@ impl Engine {
         let mut shared = self.take_report();
         if let Some(report) = Arc::get_mut(&mut shared) {
             let mut inconsistent = 0;
-            let mut pen = report.begin(moment.at, &self.roster);
+            let mut pen = report.begin(moment.at, self.config.delay, &self.roster);
             for judged in &mut self.judged {
                 let (history, columns) = (self.windows.history(judged.sli), pen.next(&judged.shape));
                 let (Some(history), Some(columns)) = (history, columns) else { continue };

@@ -159,9 +159,10 @@ impl Pipeline {
         Self { ingest, instances, sampler, puller, engine, last_request, resolution, interval }
     }
 
-    /// Puts other SLOs in force.
-    pub fn install(&self, slos: Vec<Slo>) {
-        self.ingest.install(Plan::new(slos, self.resolution));
+    /// Puts other SLOs in force, after what came until `now`.
+    pub fn install(&self, slos: Vec<Slo>, now: Timestamp) {
+        let since = now + Duration::from_millis(1);
+        self.ingest.install(Plan::new(slos, self.resolution).in_force_since(since));
     }
 
     /// Counts a body of either version as it came.

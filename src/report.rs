@@ -5,11 +5,13 @@
 //! what the tick found, so that a tick over many SLOs writes little and allocates nothing; a reader asks
 //! for a [`Snapshot`], which has it all spelled out.
 
+mod alerts;
 mod shape;
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    alert::AlertState,
     burn_rate,
     labels::Labels,
     matching::{Instance, Role},
@@ -18,6 +20,7 @@ use crate::{
     window::Counts,
 };
 
+pub use alerts::Alert;
 pub use shape::{BudgetShape, Rule, Shape};
 
 /// Every SLO instance at one instant of event time.
@@ -25,11 +28,14 @@ pub use shape::{BudgetShape, Rule, Shape};
 pub struct Report {
     /// The event time up to which samples were counted.
     pub evaluated_at: Timestamp,
+    /// How far behind the clock that is, but for rounding.
+    delay: Duration,
     roster: Arc<Roster>,
     rows: Vec<Row>,
     counts: Vec<Counts>,
     budgets: Vec<Budget>,
     alerts: Vec<AlertReport>,
+    active: Vec<ActiveAlert>,
 }
 
 /// Who is in a report: the same from one tick to the next until instances come or go.
@@ -79,6 +85,17 @@ pub struct Budget {
     pub recovery_s: f64,
 }
 
+/// What the tick found of an alert that is not simply inactive: of most there is nothing to tell.
+#[derive(Clone, Copy, Debug)]
+pub struct ActiveAlert {
+    /// The number of its instance in the report.
+    pub instance: usize,
+    /// Its number among the alerts of its instance.
+    pub alert: usize,
+    /// Where it is in its life, in event time.
+    pub state: AlertState,
+}
+
 /// A report spelled out.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -95,6 +112,8 @@ pub struct Pen<'a> {
     counts: &'a mut [Counts],
     budgets: &'a mut [Budget],
     alerts: &'a mut [AlertReport],
+    active: &'a mut Vec<ActiveAlert>,
+    instance: usize,
 }
 
 /// The columns of one instance.
@@ -108,6 +127,10 @@ pub struct Columns<'a> {
     pub budgets: &'a mut [Budget],
     /// Its alerts.
     pub alerts: &'a mut [AlertReport],
+    /// Its number.
+    pub instance: usize,
+    /// Alerts that are not inactive, of all instances so far.
+    pub active: &'a mut Vec<ActiveAlert>,
 }
 
 /// One instance as its report has it, with nothing spelled out.
@@ -218,7 +241,7 @@ pub enum DataStatus {
 
 impl Report {
     /// Begins a report on these instances, to be written in their order. Reuses the memory of `self`.
-    pub fn begin(&mut self, evaluated_at: Timestamp, roster: &Arc<Roster>) -> Pen<'_> {
+    pub fn begin(&mut self, evaluated_at: Timestamp, delay: Duration, roster: &Arc<Roster>) -> Pen<'_> {
         if !Arc::ptr_eq(&self.roster, roster) {
             self.roster = Arc::clone(roster);
             self.rows.resize(roster.members.len(), Row::default());
@@ -226,12 +249,15 @@ impl Report {
             self.budgets.resize(roster.budgets, Budget::default());
             self.alerts.resize(roster.alerts, AlertReport::default());
         }
-        self.evaluated_at = evaluated_at;
+        (self.evaluated_at, self.delay) = (evaluated_at, delay);
+        self.active.clear();
         Pen {
             rows: self.rows.iter_mut(),
             counts: &mut self.counts,
             budgets: &mut self.budgets,
             alerts: &mut self.alerts,
+            active: &mut self.active,
+            instance: 0,
         }
     }
 
@@ -313,14 +339,18 @@ fn window(slo: &Slo, window: &TimeWindow, counts: Counts) -> WindowReport {
 
 // === impl Pen ===
 
-impl<'a> Pen<'a> {
+impl Pen<'_> {
     /// The columns of the next instance, which has this shape. `None` after the last one.
-    pub fn next(&mut self, shape: &Shape) -> Option<Columns<'a>> {
+    pub fn next(&mut self, shape: &Shape) -> Option<Columns<'_>> {
+        let row = self.rows.next()?;
+        self.instance += 1;
         Some(Columns {
-            row: self.rows.next()?,
+            row,
             counts: take(&mut self.counts, shape.counts),
             budgets: take(&mut self.budgets, shape.budgets.len()),
             alerts: take(&mut self.alerts, shape.rules.len()),
+            instance: self.instance - 1,
+            active: &mut *self.active,
         })
     }
 }

@@ -297,6 +297,9 @@ pub struct WorkbookWindow {
     pub budget_share: f64,
 }
 
+/// The name of alerts whose spec gives them none.
+pub const BURN_RATE_ALERT: &str = "SLOErrorBudgetBurn";
+
 const HOUR: u64 = 3_600;
 
 /// SRE workbook, chapter 5, table of recommended windows. For a 30-day period the factors come out
@@ -693,6 +696,11 @@ impl BurnRateAlert {
     /// Whether both are the same tier of an SLO's alerts, whatever else they say.
     pub fn is_tier_of(&self, other: &Self) -> bool {
         (&self.severity, self.short, self.long) == (&other.severity, other.short, other.long)
+    }
+
+    /// Whether both are one alert to whoever is told of them.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        (&self.severity, &self.labels) == (&other.severity, &other.labels)
     }
 
     /// Whether the factor asks for more than every event being bad, so that it can never fire.

@@ -71,11 +71,7 @@ fn status(state: &State) -> &'static str {
 
 /// Where an alert is in its life, and since when.
 fn alert_state(state: &AlertState) -> (&'static str, Option<Timestamp>) {
-    match state {
-        AlertState::Inactive => ("inactive", None),
-        AlertState::Pending { since, .. } => ("pending", Some(*since)),
-        AlertState::Firing { since, .. } => ("firing", Some(*since)),
-    }
+    (state.name(), state.since())
 }
 
 /// In UTC.

@@ -71,12 +71,14 @@ impl Reloader {
             tracing::error!("the SLOs in force stay, cannot reload: {reason}");
         })?;
         let count = specs.slos.len();
-        let plan = Plan::new(specs.slos, self.resolution);
+        let now = now();
+        // What came at this very moment came before it.
+        let plan = Plan::new(specs.slos, self.resolution).in_force_since(now + Duration::from_millis(1));
         ingest.install(match self.begins_after {
-            Some(after) => plan.beginning_at(now() + after),
+            Some(after) => plan.beginning_at(now + after),
             None => plan,
         });
-        metrics.note_load(count, 0, now().seconds());
+        metrics.note_load(count, 0, now.seconds());
         tracing::info!(slos = count, "specs reloaded");
         Ok(count)
     }

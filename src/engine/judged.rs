@@ -5,11 +5,11 @@ mod state;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    alert::{AlertState, Condition},
+    alert::{AlertState, Condition, Timing},
     burn_rate,
     matching::{Instance, Presence, Role},
-    report::{AlertReport, Budget, BudgetShape, Columns, DataStatus, Rule, Shape},
-    slo::Indicator,
+    report::{ActiveAlert, AlertReport, Budget, BudgetShape, Columns, DataStatus, Rule, Shape},
+    slo::{BurnRateAlert, Indicator},
     time::{Timestamp, millis},
     window::{Counts, History, SliId},
 };
@@ -122,7 +122,7 @@ impl Judged {
         moment: Moment,
         columns: Columns<'_>,
     ) -> bool {
-        let Columns { row, counts, budgets, alerts } = columns;
+        let Columns { row, counts, budgets, alerts, instance, active } = columns;
         let rolling = history.windows();
         let (of_rolling, of_calendars) = counts.split_at_mut(rolling.len());
         of_rolling.iter_mut().zip(rolling).for_each(|(column, counts)| *column = counts);
@@ -137,7 +137,11 @@ impl Judged {
             *budget = self.budget(number, history, counts, sight, moment);
         }
         self.is_overspent = budgets.iter().any(|budget| budget.remaining < 0.0);
-        self.step_alerts(counts, row.status, sight, moment, alerts);
+        if self.test_conditions(counts, alerts) || !self.is_quiet {
+            // What does not burn and did not stays as it is, whatever is known of the data.
+            self.move_alerts(row.status, sight, moment, alerts);
+            self.tell_alerts(instance, active);
+        }
 
         self.is_idle = !sight.is_live && self.is_idle(history, sight, moment);
 
@@ -249,30 +253,21 @@ impl Judged {
 
     // --- alerts ---
 
-    fn step_alerts(
-        &mut self,
-        counts: &[Counts],
-        status: DataStatus,
-        sight: Sight,
-        moment: Moment,
-        alerts: &mut [AlertReport],
-    ) {
+    /// Returns whether any condition holds.
+    fn test_conditions(&self, counts: &[Counts], alerts: &mut [AlertReport]) -> bool {
         let mut holds_any = false;
         for (alert, rule) in alerts.iter_mut().zip(&self.shape.rules) {
             let condition = self.holds(rule, counts);
             *alert = AlertReport { condition, level: 0 };
             holds_any |= condition;
         }
-        // What does not burn and did not stays as it is, whatever is known of the data.
-        if holds_any || !self.is_quiet {
-            self.move_alerts(status, sight, moment, alerts);
-        }
+        holds_any
     }
 
     fn move_alerts(&mut self, status: DataStatus, sight: Sight, moment: Moment, alerts: &mut [AlertReport]) {
         self.is_quiet = true;
         let states = self.memory.alerts.iter_mut().zip(&self.instance.slo.alerts);
-        for ((state, alert), report) in states.zip(alerts) {
+        for ((state, alert), report) in states.zip(&*alerts) {
             // A short window without any sample is not quiet but empty.
             let is_unseen = sight.last_sample.is_none_or(|last| last <= moment.at - alert.short);
             let condition = match (status.is_blind() || is_unseen, report.condition) {
@@ -280,10 +275,35 @@ impl Judged {
                 (false, true) => Condition::Holds,
                 (false, false) => Condition::Clear,
             };
-            *state = state.next(condition, alert, moment.at, moment.stale_after);
-            report.level = state.level();
-            self.is_quiet &= report.level == 0;
+            *state = state.next(condition, timing(alert, moment), moment.at);
+            self.is_quiet &= *state == AlertState::Inactive;
         }
+        self.join_tiers(moment.at);
+        alerts.iter_mut().zip(&self.memory.alerts).for_each(|(report, state)| report.level = state.level());
+    }
+
+    /// Tiers that are one alert to whoever is told are raised at one time: that a slower one fires, too, or outlasts a
+    /// faster one, is no other incident.
+    fn join_tiers(&mut self, now: Timestamp) {
+        let alerts = &self.instance.slo.alerts;
+        for number in 0..alerts.len() {
+            if !matches!(self.memory.alerts[number], AlertState::Firing { since, .. } if since == now) {
+                continue;
+            }
+            let raised = |(state, alert): (&AlertState, &BurnRateAlert)| match *state {
+                AlertState::Firing { since, .. } if alert.is_one_with(&alerts[number]) => Some(since),
+                _ => None,
+            };
+            let earliest = self.memory.alerts.iter().zip(alerts).filter_map(raised).min();
+            self.memory.alerts[number] = self.memory.alerts[number].raised_by(earliest.unwrap_or(now));
+        }
+    }
+
+    fn tell_alerts(&self, instance: usize, active: &mut Vec<ActiveAlert>) {
+        let states = self.memory.alerts.iter().enumerate();
+        let is_active = |(_, state): &(usize, &AlertState)| **state != AlertState::Inactive;
+        let tell = |(alert, state): (usize, &AlertState)| ActiveAlert { instance, alert, state: *state };
+        active.extend(states.filter(is_active).map(tell));
     }
 
     /// SRE workbook, chapter 5: both windows strictly above the factor; and enough bad events to mean it.
@@ -296,6 +316,14 @@ impl Judged {
             && short.bad >= nearly * short.total
             && self.burn_rate(long) > rule.factor
             && self.burn_rate(short) > rule.factor
+    }
+}
+
+fn timing(alert: &BurnRateAlert, moment: Moment) -> Timing {
+    Timing {
+        for_: alert.for_,
+        keep_firing_for: alert.keep_firing_for,
+        blind_for: moment.stale_after.max(alert.short),
     }
 }
 

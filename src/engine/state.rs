@@ -7,7 +7,11 @@
 //! This module does not know where states are kept. The invariant: an engine that is restored and one that was not
 //! say the same of whatever comes after, but for when an overspent budget recovers, which is worked out anew.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{Config, Engine, judged::Judged};
 use crate::{
@@ -172,7 +176,10 @@ impl Engine {
         let State { mut slis, mut pending, .. } = state;
         let lost = engine.restore_instances(&mut slis);
         engine.departed.extend(slis.into_keys());
-        pending.retain(|pending| engine.windows.history(pending.sli).is_some());
+        // A number may have gone to another instance.
+        let continued = engine.judged.iter().filter(|judged| judged.instance.is_continued);
+        let continued: HashSet<SliId> = continued.map(|judged| judged.sli).collect();
+        pending.retain(|pending| continued.contains(&pending.sli));
         let pending_lost = engine.windows.restore_pending(&pending);
         Restored { engine, lost, pending_lost }
     }
@@ -205,7 +212,7 @@ impl Engine {
         self.presences = changes.presences;
         let mut lost = Vec::new();
         for instance in changes.opened {
-            match slis.remove(&instance.sli) {
+            match instance.is_continued.then(|| slis.remove(&instance.sli)).flatten() {
                 None => self.open(instance),
                 Some(state) => lost.extend(self.restore_instance(instance, state).err()),
             }

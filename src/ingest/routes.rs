@@ -198,9 +198,10 @@ impl Routes {
         self.routes.iter().filter(is_other)
     }
 
-    /// Those of SLOs that go on with what they counted before a restart; `None` if there are none.
-    pub(super) fn continued(self: &Arc<Self>) -> Option<Arc<Self>> {
-        let continued = |route: &&Route| route.instance.is_continued;
+    /// Those of SLOs that go on with what they counted before a restart of a series whose last sample came then;
+    /// `None` if there are none.
+    pub(super) fn continued(self: &Arc<Self>, last_arrival: Timestamp) -> Option<Arc<Self>> {
+        let continued = |route: &&Route| route.instance.continues(last_arrival);
         match self.routes.iter().filter(continued).count() {
             0 => None,
             all if all == self.routes.len() => Some(Arc::clone(self)),
@@ -241,6 +242,11 @@ impl Route {
     /// target since.
     pub(super) fn saw_scrape_before(&self, at: Timestamp) -> bool {
         self.target.as_ref().is_some_and(|target| target.scraped_before(at, Duration::ZERO).is_some())
+    }
+
+    /// When its SLO came into force.
+    pub(super) fn since(&self) -> Timestamp {
+        self.instance.since
     }
 
     /// Notes a series that was alive before it counted here.

@@ -1,6 +1,6 @@
 //! A followed series: its counter, and what each increment counts for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Ingest,
@@ -61,10 +61,11 @@ impl Series {
         Self { counter: Counter::default(), routes, extra, last_arrival: now, replica_epoch: 0 }
     }
 
-    /// A series from before a restart that came again. For SLOs that were not in force then it begins now.
+    /// A series from before a restart that came again. For SLOs that were not in force at its last sample it begins now.
     pub(super) fn remembered(memory: SeriesMemory, followed: Followed, now: Timestamp) -> Self {
-        let Some(known) = followed.routes.continued() else { return Self::new(followed, now) };
         let SeriesMemory { counter, last_arrival, replica_epoch, extra, .. } = memory;
+        let known = followed.routes.continued(last_arrival);
+        let Some(known) = known else { return Self::new(followed, now) };
         let all = Arc::clone(&followed.routes);
         let mut series = Self { counter, last_arrival, replica_epoch, ..Self::new(followed, now) };
         let joins = !Arc::ptr_eq(&known, &all);
@@ -84,7 +85,7 @@ impl Series {
         SeriesMemory {
             key,
             counter: self.counter,
-            last_arrival: self.last_arrival,
+            last_arrival: self.last_arrival.min(self.joined_until()),
             replica_epoch: self.replica_epoch,
             extra: extra.map(|extra| Box::new((extra.histogram.clone(), extra.gauge))),
         }
@@ -223,6 +224,15 @@ impl Series {
         self.note_liveness(ingest, was_live);
         self.note_handover(moment, is_handover && counts && !is_behind);
         (&observation).into()
+    }
+
+    /// Before this it has counted for all SLOs in force: for those that it has yet to join it has not, whatever
+    /// came of it since.
+    fn joined_until(&self) -> Timestamp {
+        let joining = self.extra.as_deref().and_then(|extra| extra.joining.as_deref());
+        let joining = joining.into_iter().flat_map(|joining| joining.beside(&self.routes));
+        let since = joining.map(|route| route.since()).min();
+        since.map_or(Timestamp(i64::MAX), |since| since - Duration::from_millis(1))
     }
 
     fn is_joining(&self) -> bool {

@@ -37,6 +37,8 @@ pub struct Instance {
     pub sli: SliId,
     /// Its windows.
     pub layout: Arc<Layout>,
+    /// When its SLO came into force.
+    pub since: Timestamp,
     /// Whether it goes on with what it counted before a restart.
     pub is_continued: bool,
     /// Events up to here are not counted as they come: they are filled in from history. In milliseconds; changes
@@ -76,6 +78,8 @@ pub struct Directory {
 /// From when on an SLO counts events as they come. What happened before is filled in from history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beginning {
+    /// When the SLO came into force: series whose last sample came earlier have not counted for it.
+    pub since: Timestamp,
     /// Up to here events have been counted already: none, if the SLO is new.
     pub from: Timestamp,
     /// Up to here they are filled in.
@@ -205,7 +209,7 @@ impl Instances {
     pub fn begun(&self) -> Vec<(Arc<Slo>, Beginning)> {
         let inner = self.inner.lock();
         let all = inner.plan.slos().zip(&inner.beginnings);
-        let begun = all.filter(|(_, beginning)| **beginning != Beginning::EVER);
+        let begun = all.filter(|(_, beginning)| beginning.at != Beginning::EVER.at);
         begun.map(|(slo, beginning)| (Arc::clone(slo), *beginning)).collect()
     }
 
@@ -229,9 +233,9 @@ impl Instances {
     pub fn begin_again(&self, beginning: Beginning) {
         let inner = &mut *self.inner.lock();
         for (place, known) in inner.beginnings.iter_mut().enumerate() {
-            let has_history = Beginning::of(&inner.plan, place) != Beginning::EVER;
+            let has_history = Beginning::of(&inner.plan, place).at != Beginning::EVER.at;
             if known.is_filled && has_history {
-                *known = beginning;
+                *known = Beginning { since: known.since, ..beginning };
             } else if !known.is_filled && beginning.from <= known.at {
                 known.at = beginning.at;
             }
@@ -398,8 +402,7 @@ impl Instances {
         };
         let presence = inner.presences.begin(sli);
         let instance = Instance::new(&inner.plan, slo_index, role, group, sli, presence);
-        instance.begin(inner.beginnings[slo_index]);
-        let instance = Arc::new(instance);
+        let instance = Arc::new(instance.begun(inner.beginnings[slo_index]));
         if role == Role::Group {
             inner.groups[slo_index].open += 1;
         }
@@ -452,7 +455,7 @@ impl Inner {
         };
         let (group, presence) = (before.group.clone(), before.presence.clone());
         let instance = Instance::new(&self.plan, place, role, group, sli, presence);
-        instance.begin(self.beginnings[place]);
+        let instance = instance.begun(self.beginnings[place]);
         let instance = Arc::new(Instance { is_continued: before.is_continued, ..instance });
         self.known.insert((place, role, instance.group.clone()), Arc::clone(&instance));
         self.changes.replaced.push(Arc::clone(&instance));
@@ -476,7 +479,7 @@ impl Inner {
         }
         let presence = self.presences.begin(sli);
         let instance = Instance::new(&self.plan, slo_index, role, key.2.clone(), sli, presence);
-        instance.begin(self.beginnings[slo_index]);
+        let instance = instance.begun(self.beginnings[slo_index]);
         let instance = Arc::new(Instance { is_continued: true, ..instance });
         self.groups[slo_index].open += usize::from(role == Role::Group);
         self.changes.opened.push(Arc::clone(&instance));
@@ -498,7 +501,10 @@ impl Inner {
 
 impl Beginning {
     /// Before everything: nothing is to be filled in.
-    pub const EVER: Self = Self { from: Timestamp(i64::MIN), at: Timestamp(i64::MIN), is_filled: true };
+    pub const EVER: Self = {
+        let ever = Timestamp(i64::MIN);
+        Self { since: ever, from: ever, at: ever, is_filled: true }
+    };
 
     /// That of an SLO which counts as it comes what happens after this.
     pub fn after(at: Timestamp) -> Self {
@@ -509,7 +515,8 @@ impl Beginning {
     fn of(plan: &Plan, place: usize) -> Self {
         let has_history = !plan.slo(place).indicator.selectors().is_empty();
         let begins_at = plan.begins_at().filter(|_| has_history);
-        begins_at.map_or(Self::EVER, Self::after)
+        let since = plan.since().unwrap_or(Self::EVER.since);
+        Self { since, ..begins_at.map_or(Self::EVER, Self::after) }
     }
 }
 
@@ -533,6 +540,7 @@ impl Instance {
             sli,
             spread_above_ms: shortest / SPREAD_ABOVE_PART,
             slices_cut_steps: layout.slices_cut_steps(),
+            since: Beginning::EVER.since,
             is_continued: false,
             begins_at_ms: i64::MIN.into(),
             counted_to_ms: i64::MIN.into(),
@@ -540,6 +548,16 @@ impl Instance {
             presence,
             slo,
         }
+    }
+
+    /// Whether it goes on with the counting of a series whose last sample, before a restart, came at a time.
+    pub fn continues(&self, last_arrival: Timestamp) -> bool {
+        self.is_continued && last_arrival >= self.since
+    }
+
+    fn begun(self, beginning: Beginning) -> Self {
+        self.begin(beginning);
+        Self { since: beginning.since, ..self }
     }
 
     fn begin(&self, beginning: Beginning) {

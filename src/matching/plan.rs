@@ -23,6 +23,7 @@ pub struct Plan {
     /// Each of another shape.
     layouts: Vec<Arc<Layout>>,
     generation: u64,
+    in_force_since: Option<Timestamp>,
     begins_at: Option<Timestamp>,
 }
 
@@ -97,6 +98,18 @@ impl Plan {
         }
         plan.index = TermIndex::new(plan.terms.iter().map(|planned| &planned.term.selector));
         plan
+    }
+
+    /// The same, whose SLOs that were not in force before come into force at a time: series whose last sample came
+    /// earlier have not counted for them.
+    #[must_use]
+    pub fn in_force_since(self, since: Timestamp) -> Self {
+        Self { in_force_since: Some(since), ..self }
+    }
+
+    /// When SLOs come into force that were not before; `None` if before everything.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.in_force_since
     }
 
     /// The same, whose SLOs count as they come what happens after `at` only, unless they have done so before: what

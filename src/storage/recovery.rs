@@ -90,8 +90,11 @@ pub fn recover(
     // Before anything is changed.
     log::check(&**disk)?;
     let Opened { store, found } = StateStore::open(disk, &telemetry.state)?;
-    let (plan, begins_after) = (Arc::new(config.plan(slos, now)), config.begins_after);
     let checkpoint = store.checkpoint();
+    let (plan, begins_after) = (config.plan(slos, now), config.begins_after);
+    // What came at the very moment of the checkpoint came before it.
+    let since = checkpoint.map(|checkpoint| checkpoint.at + MILLISECOND);
+    let plan = Arc::new(since.into_iter().fold(plan, Plan::in_force_since));
     let loaded = if checkpoint.is_some() { load(&store, &plan)? } else { Loaded::default() };
     let position = Sequence(checkpoint.map_or(0, |checkpoint| checkpoint.position));
     let (log, mut records) = Log::open(Arc::clone(disk), log, position, telemetry.log.clone())?;
@@ -123,6 +126,7 @@ pub fn recover(
 
 // What senders keep when they cannot deliver (Prometheus: two hours). After a longer absence history knows more.
 const ABSENCE_MIN: Duration = Duration::from_secs(2 * 3_600);
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Returns how many samples counted; `heard` is when the last request arrived.
 fn replay(pipeline: &mut Pipeline, records: impl Iterator<Item = log::Record>, heard: &mut Timestamp) -> u64 {

@@ -79,7 +79,8 @@ impl World {
 
     /// Puts other SLOs in force.
     pub fn install(&self, slos: Vec<Slo>) {
-        self.pipeline.install(slos);
+        let now = self.pipeline.last_request().get().unwrap_or_default();
+        self.pipeline.install(slos, now);
     }
 
     /// Delivers samples as one remote-write 1.0 request.

@@ -351,7 +351,7 @@ fn check_absence(lives: &[Life], times: Times, undelivered: Duration) -> Result<
     run(&mut whole, &stream, START, absorbed);
     run(&mut live, &stream, START, heard - undelivered);
     live.tick(heard);
-    let beginning = Beginning { from: heard, at: times.begins, is_filled: false };
+    let beginning = Beginning { from: heard, ..Beginning::after(times.begins) };
     live.instances().begin_again(beginning);
     live.resume(back);
     run(&mut live, &stream, back, absorbed);

@@ -6,6 +6,7 @@
 
 mod accelerated;
 mod accuracy;
+mod alerts;
 mod allocations;
 mod backfill;
 mod backtest;

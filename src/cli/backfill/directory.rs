@@ -101,7 +101,7 @@ impl Directory {
                 _ if !known.is_filled => Ok((known, false)),
                 None => Ok((Beginning::after(end), true)),
                 Some(since) if *since <= window => Err("it is complete"),
-                Some(since) => Ok((Beginning::after(*since), false)),
+                Some(since) => Ok((Beginning { since: known.since, ..Beginning::after(*since) }, false)),
             };
             match wanted {
                 Ok((beginning, is_first)) => {

@@ -235,37 +235,63 @@ fn size(number: u32) -> usize {
 // --- alerts ---
 
 fn alert(alert: &AlertMemory) -> wire::Alert {
-    let (level, since, held_at) = match alert.state {
-        AlertState::Inactive => (Level::Inactive, Timestamp::default(), Timestamp::default()),
-        AlertState::Pending { since, held_at } => (Level::Pending, since, held_at),
-        AlertState::Firing { since, held_at } => (Level::Firing, since, held_at),
-    };
-    wire::Alert {
+    let of_windows = wire::Alert {
         severity: alert.severity.clone(),
         short_ms: millis(alert.short),
         long_ms: millis(alert.long),
-        level: level.into(),
-        since_ms: since.0,
-        held_at_ms: held_at.0,
+        ..wire::Alert::default()
+    };
+    alert_state(alert.state, of_windows)
+}
+
+fn alert_state(state: AlertState, alert: wire::Alert) -> wire::Alert {
+    match state {
+        AlertState::Inactive => alert,
+        AlertState::Pending { since, held_at } => {
+            wire::Alert { level: Level::Pending.into(), since_ms: since.0, held_at_ms: held_at.0, ..alert }
+        }
+        AlertState::Firing { since, active_at, held_at, kept_since } => wire::Alert {
+            level: Level::Firing.into(),
+            since_ms: since.0,
+            held_at_ms: held_at.0,
+            active_at_ms: Some(active_at.0).filter(|_| active_at != since),
+            kept_since_ms: kept_since.map(|at| at.0),
+            ..alert
+        },
+        AlertState::Resolved { since, at } => {
+            wire::Alert { since_ms: since.0, resolved_at_ms: Some(at.0), ..alert }
+        }
     }
 }
 
+fn read_alert_state(alert: &wire::Alert) -> Result<AlertState, DecodeError> {
+    let time = |ms: i64| match Timestamp(ms) {
+        at if is_bounded(at) => Ok(at),
+        at => Err(content(format!("an alert at {at}"))),
+    };
+    let (since, held_at) = (time(alert.since_ms)?, time(alert.held_at_ms)?);
+    let resolved_at = alert.resolved_at_ms.map(time).transpose()?;
+    Ok(match (Level::try_from(alert.level), resolved_at) {
+        (Ok(Level::Inactive), None) => AlertState::Inactive,
+        (Ok(Level::Inactive), Some(at)) => AlertState::Resolved { since, at },
+        (Ok(Level::Pending), _) => AlertState::Pending { since, held_at },
+        (Ok(Level::Firing), _) => AlertState::Firing {
+            since,
+            active_at: alert.active_at_ms.map(time).transpose()?.unwrap_or(since),
+            held_at,
+            kept_since: alert.kept_since_ms.map(time).transpose()?,
+        },
+        (Err(_), _) => return Err(content(format!("an alert at level {}", alert.level))),
+    })
+}
+
 fn read_alert(alert: wire::Alert) -> Result<AlertMemory, DecodeError> {
-    let (since, held_at) = (Timestamp(alert.since_ms), Timestamp(alert.held_at_ms));
-    if !is_bounded(since) || !is_bounded(held_at) {
-        return Err(content(format!("an alert since {since}, held at {held_at}")));
-    }
     let length = |ms: i64| {
         let ms = u64::try_from(ms).map_err(|_| content(format!("a window of {ms} ms")));
         ms.map(Duration::from_millis)
     };
     Ok(AlertMemory {
-        state: match Level::try_from(alert.level) {
-            Ok(Level::Inactive) => AlertState::Inactive,
-            Ok(Level::Pending) => AlertState::Pending { since, held_at },
-            Ok(Level::Firing) => AlertState::Firing { since, held_at },
-            Err(_) => return Err(content(format!("an alert at level {}", alert.level))),
-        },
+        state: read_alert_state(&alert)?,
         short: length(alert.short_ms)?,
         long: length(alert.long_ms)?,
         severity: alert.severity,

@@ -40,10 +40,11 @@ pub struct InstanceState {
 pub fn encode_slo(slo: &SloState) -> Vec<u8> {
     let SloId { service, name } = slo.id.clone();
     let some = |at: Timestamp| (at != Beginning::EVER.at).then_some(at.0);
-    let Beginning { from, at, is_filled } = slo.beginning;
-    let (counted_to_ms, begins_ms, is_unfilled) = (some(from), some(at), !is_filled);
+    let Beginning { since, from, at, is_filled } = slo.beginning;
+    let (since_ms, counted_to_ms, begins_ms, is_unfilled) = (some(since), some(from), some(at), !is_filled);
     let identity = slo.identity.clone();
-    generated::Slo { service, name, identity, counted_to_ms, begins_ms, is_unfilled }.encode_to_vec()
+    generated::Slo { service, name, identity, counted_to_ms, begins_ms, is_unfilled, since_ms }
+        .encode_to_vec()
 }
 
 /// The SLO of these bytes.
@@ -52,9 +53,10 @@ pub fn encode_slo(slo: &SloState) -> Vec<u8> {
 /// When they are none.
 pub fn decode_slo(bytes: &[u8]) -> Result<SloState, DecodeError> {
     let message = generated::Slo::decode(bytes)?;
-    let generated::Slo { service, name, identity, counted_to_ms, begins_ms, is_unfilled } = message;
+    let generated::Slo { service, name, identity, counted_to_ms, begins_ms, is_unfilled, since_ms } = message;
     let time = |ms: Option<i64>| ms.map_or(Beginning::EVER.at, Timestamp);
-    let beginning = Beginning { from: time(counted_to_ms), at: time(begins_ms), is_filled: !is_unfilled };
+    let (since, from, at) = (time(since_ms), time(counted_to_ms), time(begins_ms));
+    let beginning = Beginning { since, from, at, is_filled: !is_unfilled };
     Ok(SloState { id: SloId { service, name }, identity, beginning })
 }
 
@@ -145,7 +147,8 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let id = SloId { service: "api".to_owned(), name: "latency".to_owned() };
-        let filled = Beginning { from: Timestamp(-7), at: Timestamp(0), is_filled: true };
+        let (since, from, at) = (Timestamp(-9), Timestamp(-7), Timestamp(0));
+        let filled = Beginning { since, from, at, is_filled: true };
         for beginning in [Beginning::EVER, Beginning::after(Timestamp(7)), filled] {
             let slo = SloState { id: id.clone(), identity: "counted/1 …".to_owned(), beginning };
             assert_eq!(decode_slo(&encode_slo(&slo)).unwrap(), slo);

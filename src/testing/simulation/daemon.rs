@@ -218,8 +218,8 @@ impl Daemon {
         (answered, is_closed, self.begin_checkpoint(now))
     }
 
-    pub(super) fn install(&self, slos: Vec<Slo>) {
-        self.pipeline.install(slos);
+    pub(super) fn install(&self, slos: Vec<Slo>, now: Timestamp) {
+        self.pipeline.install(slos, now);
     }
 
     fn begin_checkpoint(&mut self, now: Timestamp) -> Position {

@@ -29,8 +29,11 @@ pub(super) struct Setting {
 /// How long a target is followed until its new series are taken for born.
 pub(super) const WARM_UP: Duration = Duration::from_secs(60);
 
-// So many, and one more, are always in force.
+// So many are always in force.
 const LASTING: usize = 2;
+
+/// The SLO whose windows change.
+pub(super) const SHIFTING: &str = "shifting";
 
 const SPECS: &str = r#"
 apiVersion: slod.dev/v1
@@ -136,16 +139,22 @@ pub(super) fn is_lasting(slo: &Slo) -> bool {
     matches!(slo.id.name.as_str(), "availability" | "by-zone")
 }
 
-/// What spec files may say: all of it valid, in any order.
+/// What spec files may say: all of it valid, and the first ones always in it.
 pub(super) fn specs(random: &mut Random) -> Vec<Slo> {
     let mut all = Vec::new();
     for text in SPECS.split("---") {
         all.extend(slos(text));
     }
-    // Those behind it come and go: what they have joined is not kept over a restart (docs/storage.md), so that they cannot
-    // be compared.
-    all.truncate(LASTING + 1);
-    // SLOs may move within the files.
+    let shifting = all.split_off(LASTING + 1);
+    let by_instance = all.split_off(LASTING);
+    if random.per_mille(500) {
+        all.extend(by_instance);
+    }
+    match random.below(4) {
+        3 => (),
+        any => all.push(shifting[any as usize].clone()),
+    }
+    // SLOs may move within the files, too.
     if random.per_mille(300) {
         all.reverse();
     }

@@ -4,22 +4,12 @@
 //! checkpoint on that it began with. What is left is put to a pipeline without a disk that never ends, which must
 //! come to the same.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-};
+use std::{collections::BTreeMap, ops::Range};
 
-use super::{
-    daemon::Position,
-    setting::Setting,
-    watch::{Alertmanager, Seen},
-};
+use super::{daemon::Position, setting::Setting, watch::Seen};
 use crate::{
-    counter::is_stale_marker,
-    labels::Labels,
-    matching::Plan,
     pipeline::Pipeline,
-    slo::{Slo, SloId},
+    slo::Slo,
     storage::log::{Entry, Sequence},
     telemetry::Telemetry,
     testing::Sent,
@@ -49,15 +39,11 @@ enum Event {
     Ticked {
         at: Timestamp,
         seen: Seen,
-        changes: Vec<(String, bool)>,
         is_certain: bool,
     },
     Swept(Timestamp),
-    /// Or by the restart that comes next.
-    Installed {
-        specs: Specs,
-        by_restart: bool,
-    },
+    /// By a reload, or by the restart that comes next.
+    Installed(Specs),
     Checkpoint(Position),
     Restarted(Timestamp),
 }
@@ -102,8 +88,8 @@ impl Timeline {
         }
     }
 
-    pub(super) fn tick(&mut self, at: Timestamp, seen: Seen, changes: Vec<(String, bool)>) {
-        self.events.push(Event::Ticked { at, seen, changes, is_certain: true });
+    pub(super) fn tick(&mut self, at: Timestamp, seen: Seen) {
+        self.events.push(Event::Ticked { at, seen, is_certain: true });
     }
 
     pub(super) fn sweep(&mut self, at: Timestamp) {
@@ -111,7 +97,7 @@ impl Timeline {
     }
 
     pub(super) fn install(&mut self, specs: Specs) {
-        self.events.push(Event::Installed { specs, by_restart: false });
+        self.events.push(Event::Installed(specs));
     }
 
     pub(super) fn take_checkpoint(&mut self, position: Position) {
@@ -136,7 +122,7 @@ impl Timeline {
         let is_replanned = specs.number != self.specs_in_force();
         let (mut taken_back, mut met) = (TakenBack::default(), 0);
         if is_replanned {
-            self.events.push(Event::Installed { specs, by_restart: true });
+            self.events.push(Event::Installed(specs));
         }
         for event in tail {
             match event {
@@ -145,11 +131,11 @@ impl Timeline {
                     self.events.push(Event::Counted(counted));
                 }
                 Event::Counted(counted) => taken_back.note(&counted, named)?,
-                Event::Ticked { at, seen, changes, is_certain } => {
+                Event::Ticked { at, seen, is_certain } => {
                     let is_certain = is_certain && !is_replanned && taken_back.is_nothing();
-                    self.events.push(Event::Ticked { at, seen, changes, is_certain });
+                    self.events.push(Event::Ticked { at, seen, is_certain });
                 }
-                Event::Installed { .. } | Event::Checkpoint(_) => (),
+                Event::Installed(_) | Event::Checkpoint(_) => (),
                 Event::Swept(_) | Event::Restarted(_) => self.events.push(event),
             }
         }
@@ -176,7 +162,7 @@ impl Timeline {
 
     fn specs_in_force(&self) -> u64 {
         let installed = self.events.iter().rev().find_map(|event| match event {
-            Event::Installed { specs, .. } => Some(specs.number),
+            Event::Installed(specs) => Some(specs.number),
             _ => None,
         });
         installed.unwrap_or(self.specs.number)
@@ -196,13 +182,7 @@ impl Timeline {
     pub(super) fn compare(self, setting: &Setting) -> Result<(), String> {
         let telemetry = Telemetry::new();
         let pipeline = Pipeline::new(setting.pipeline.clone(), self.specs.slos, &telemetry, self.started);
-        let mut twin = Twin {
-            pipeline,
-            alertmanager: Alertmanager::default(),
-            ticked: self.started,
-            transitions: Vec::new(),
-            joining: Joining::default(),
-        };
+        let mut twin = Twin { pipeline, ticked: self.started };
         self.events.into_iter().try_for_each(|event| twin.handle(event))?;
         Ok(())
     }
@@ -236,24 +216,7 @@ impl TakenBack {
 #[derive(Debug)]
 struct Twin {
     pipeline: Pipeline,
-    alertmanager: Alertmanager,
     ticked: Timestamp,
-    /// Of the alerts of the one that ends now and then.
-    transitions: Vec<(Timestamp, String, bool)>,
-    joining: Joining,
-}
-
-/// SLOs that came into force, and series that have not been met since.
-///
-/// Which of them a series has joined is not kept: one that is met again only after a restart counts for all of them
-/// since its last sample, and not since it was met. What such SLOs have counted is not compared.
-#[derive(Debug, Default)]
-struct Joining {
-    met: BTreeSet<Labels>,
-    unmet: BTreeSet<Labels>,
-    /// After how many restarts series may join them too early.
-    slos: BTreeMap<SloId, u8>,
-    blurred: BTreeSet<SloId>,
 }
 
 // === impl Twin ===
@@ -261,38 +224,27 @@ struct Joining {
 impl Twin {
     fn handle(&mut self, event: Event) -> Result<(), String> {
         match event {
-            Event::Counted(Counted { entry, samples, .. }) => {
-                self.joining.meet(&samples);
+            Event::Counted(Counted { entry, .. }) => {
                 let Entry { arrived, version, epoch, body } = entry;
                 self.pipeline.last_request().note(arrived);
                 // What is refused was so when it came first.
                 let _ = self.pipeline.ingest().replay(version, &body, arrived, epoch);
             }
             Event::Swept(at) => self.pipeline.ingest().sweep(at),
-            Event::Installed { specs, by_restart } => {
-                let before = self.pipeline.instances().plan();
-                self.joining.install(&before, &specs.slos, u8::from(by_restart));
-                self.pipeline.install(specs.slos);
-            }
+            Event::Installed(specs) => self.pipeline.install(specs.slos, self.ticked),
             Event::Checkpoint(_) => (),
             // It was up all the time.
             Event::Restarted(at) => {
-                self.joining.restart();
                 while self.ticked < at {
                     self.tick(Timestamp(self.ticked.0 + 1_000));
                 }
             }
-            Event::Ticked { at, seen, changes, is_certain } => {
+            Event::Ticked { at, seen, is_certain } => {
                 let own = self.tick(at);
-                if is_certain {
-                    let is_blurred = |name: &str| self.joining.blurs(name);
-                    let changes = changes.into_iter().filter(|(name, _)| !is_blurred(name));
-                    self.transitions.extend(changes.map(|(name, firing)| (at, name, firing)));
-                    let difference = seen.difference(&own, &self.joining.blurred);
-                    return difference.map_or(Ok(()), |difference| {
-                        Err(format!("at {at} other counts than without restarts: {difference}"))
-                    });
-                }
+                let difference = if is_certain { seen.difference(&own) } else { None };
+                return difference.map_or(Ok(()), |difference| {
+                    Err(format!("at {at} otherwise than without restarts: {difference}"))
+                });
             }
         }
         Ok(())
@@ -300,42 +252,6 @@ impl Twin {
 
     fn tick(&mut self, at: Timestamp) -> Seen {
         self.ticked = at;
-        let seen = Seen::new(&self.pipeline.tick(at));
-        self.alertmanager.notify(at, &seen.firing);
-        seen
-    }
-}
-
-// === impl Joining ===
-
-impl Joining {
-    fn meet(&mut self, samples: &[Sent]) {
-        for sent in samples.iter().filter(|sent| !is_stale_marker(sent.value)) {
-            self.unmet.remove(&sent.labels);
-            self.met.insert(sent.labels.clone());
-        }
-        if self.unmet.is_empty() {
-            self.slos.clear();
-        }
-    }
-
-    fn install(&mut self, before: &Plan, slos: &[Slo], restarts: u8) {
-        let is_known = |slo: &Slo| before.slos().any(|known| known.has_history_of(slo));
-        let new: Vec<SloId> = slos.iter().filter(|slo| !is_known(slo)).map(|slo| slo.id.clone()).collect();
-        for slo in new {
-            self.blurred.remove(&slo);
-            self.slos.insert(slo, restarts);
-            self.unmet.clone_from(&self.met);
-        }
-    }
-
-    fn restart(&mut self) {
-        let blurred = self.slos.extract_if(.., |_, restarts| *restarts == 0);
-        self.blurred.extend(blurred.map(|(slo, _)| slo));
-        self.slos.values_mut().for_each(|restarts| *restarts -= 1);
-    }
-
-    fn blurs(&self, alert: &str) -> bool {
-        self.blurred.iter().any(|slo| alert.starts_with(&slo.to_string()))
+        Seen::new(&self.pipeline.tick(at))
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::setting::SHIFTING;
 use crate::{
     matching::Role,
     report::{Report, SloReport, Snapshot},
-    slo::SloId,
+    slo::{BurnRateAlert, SloId},
     time::Timestamp,
 };
 
@@ -16,6 +17,8 @@ pub(super) struct Seen {
     pub(super) instances: BTreeMap<(SloId, String), Counts>,
     /// The names of the alerts that fire.
     pub(super) firing: BTreeSet<String>,
+    /// Whether alerts must fire, by name, of those for which the windows leave no doubt.
+    certain: BTreeMap<String, bool>,
 }
 
 /// Bad and all events: since ever, and in each window.
@@ -32,14 +35,19 @@ pub(super) struct Alertmanager {
 
 impl Seen {
     pub(super) fn new(report: &Report) -> Self {
-        let Snapshot { slos, .. } = report.snapshot();
-        let mut seen = Self { instances: BTreeMap::new(), firing: BTreeSet::new() };
+        let Snapshot { slos, evaluated_at } = report.snapshot();
+        let mut seen = Self { instances: BTreeMap::new(), firing: BTreeSet::new(), certain: BTreeMap::new() };
         for slo in slos {
             let (id, group) = (slo.slo.id.clone(), group(&slo));
-            let name = format!("{id}{group}");
-            let firing = slo.alerts.iter().zip(&slo.slo.alerts).filter(|(alert, _)| alert.level == 2);
-            seen.firing
-                .extend(firing.map(|(_, alert)| format!("{name} {} {:?}", alert.severity, alert.long)));
+            for (alert, state) in slo.slo.alerts.iter().zip(&slo.alerts) {
+                let name = format!("{id}{group} {} {:?}", alert.severity, alert.long);
+                if let Some(holds) = must_fire(&slo, alert, evaluated_at) {
+                    seen.certain.insert(name.clone(), holds);
+                }
+                if state.level == 2 {
+                    seen.firing.insert(name);
+                }
+            }
             let windows = slo.windows.iter().map(|window| (window.bad_events, window.events));
             let counts = [(slo.bad_events_total, slo.events_total)].into_iter().chain(windows).collect();
             seen.instances.insert((id, group), counts);
@@ -47,12 +55,21 @@ impl Seen {
         seen
     }
 
-    /// What differs from another one of the same time, but for these SLOs.
-    pub(super) fn difference(&self, other: &Self, without: &BTreeSet<SloId>) -> Option<String> {
+    /// An alert that is not what the windows of the same report say.
+    pub(super) fn contradiction(&self) -> Option<String> {
+        let wrong = self.certain.iter().find(|(name, holds)| self.firing.contains(*name) != **holds);
+        wrong.map(|(name, holds)| format!("{name} {}", if *holds { "must fire" } else { "must not fire" }))
+    }
+
+    /// What differs from another one of the same time.
+    pub(super) fn difference(&self, other: &Self) -> Option<String> {
         let names: BTreeSet<_> = self.instances.keys().chain(other.instances.keys()).collect();
-        let mut compared = names.into_iter().filter(|(slo, _)| !without.contains(slo));
-        compared.find_map(|name| {
+        names.into_iter().find_map(|name| {
             let (own, others) = (self.instances.get(name), other.instances.get(name));
+            // Windows that a restart changes are made of those before at another moment than by a reload.
+            let compared = if name.0.name == SHIFTING { 1 } else { usize::MAX };
+            let own = own.map(|own| &own[..compared.min(own.len())]);
+            let others = others.map(|others| &others[..compared.min(others.len())]);
             let is_same = match (own, others) {
                 (Some(own), Some(others)) => own.len() == others.len() && own.iter().zip(others).all(is_near),
                 // A group without events is closed when it has no series, which after a restart it has not yet.
@@ -63,6 +80,30 @@ impl Seen {
             (!is_same).then(|| format!("{slo}{group}: {own:?} instead of {others:?}"))
         })
     }
+}
+
+/// Whether an alert must fire, as far as the windows of its report say: not where slod cannot see, not where an alert has
+/// a past, and not where rounding decides.
+fn must_fire(slo: &SloReport, alert: &BurnRateAlert, at: Timestamp) -> Option<bool> {
+    let is_of_now = alert.for_.is_zero() && alert.keep_firing_for.is_zero();
+    let is_seen = slo.last_sample.is_some_and(|last| last > at - alert.short);
+    if slo.status.is_blind() || !is_seen || !is_of_now {
+        return None;
+    }
+    let (long, short) = (slo.window(alert.long)?, slo.window(alert.short)?);
+    let least = slo.slo.min_bad_events(alert);
+    let sides = [
+        side(long.burn_rate, alert.factor)?,
+        side(short.burn_rate, alert.factor)?,
+        side(long.bad_events, least)?,
+    ];
+    Some(sides.iter().all(|above| *above))
+}
+
+/// Whether a number is above a limit; `None` if it is so near that rounding decides, or that the limit itself counts.
+fn side(number: f64, limit: f64) -> Option<bool> {
+    let is_clear = (number - limit).abs() > 1e-6 * limit.abs().max(1.0);
+    is_clear.then_some(number > limit)
 }
 
 // Of sums of fractions in different orders.

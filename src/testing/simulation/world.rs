@@ -196,7 +196,7 @@ impl World {
         transcript.note(format!("{} reload to {} SLOs", self.now, self.specs.slos.len()));
         // If it is down, it reads them when it is up.
         if let Some(daemon) = &self.daemon {
-            daemon.install(self.specs.slos.clone());
+            daemon.install(self.specs.slos.clone(), self.now);
             self.timeline.install(self.specs.clone());
             self.tally.reloads += 1;
         }
@@ -438,7 +438,10 @@ impl World {
             self.tally.fired += u64::from(*is_firing);
             transcript.note(format!("{now} {name} {}", if *is_firing { "fires" } else { "is resolved" }));
         }
-        self.timeline.tick(now, seen.clone(), changes);
+        if let Some(contradiction) = seen.contradiction() {
+            return Err(format!("at {now} {contradiction}"));
+        }
+        self.timeline.tick(now, seen.clone());
         if let Some(position) = daemon.take_checkpoint(now) {
             self.timeline.take_checkpoint(position);
         }

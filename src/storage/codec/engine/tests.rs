@@ -57,7 +57,10 @@ fn any_alert() -> impl Strategy<Value = AlertMemory> {
     let state = prop_oneof![
         Just(AlertState::Inactive),
         (time(), time()).prop_map(|(since, held_at)| AlertState::Pending { since, held_at }),
-        (time(), time()).prop_map(|(since, held_at)| AlertState::Firing { since, held_at }),
+        (time(), time(), time(), option::of(time())).prop_map(|(since, active_at, held_at, kept_since)| {
+            AlertState::Firing { since, active_at, held_at, kept_since }
+        }),
+        (time(), time()).prop_map(|(since, at)| AlertState::Resolved { since, at }),
     ];
     let length = || (0u64..1 << 40).prop_map(Duration::from_millis);
     ("[a-z]{0,9}", length(), length(), state).prop_map(|(severity, short, long, state)| AlertMemory {

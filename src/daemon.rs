@@ -4,6 +4,7 @@
 //! on the runtime's threads and share the write path. Shutdown goes with the stream: the server stops
 //! accepting and finishes its requests, then the last tick counts them, then the data directory is let go.
 
+mod asking;
 mod backfilling;
 mod clock;
 mod keeping;
@@ -17,6 +18,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -42,7 +44,7 @@ use crate::{
     },
     telemetry::Telemetry,
     time::{Clock, Latest},
-    web::{self, Page, Server, Writing},
+    web::{self, Page, Question, Reply, Server, Writing},
 };
 
 use backfilling::Backfilling;
@@ -52,7 +54,7 @@ use pulling::Pulling;
 use reload::Reloader;
 pub use reload::Source;
 use throttle::Throttle;
-use ticker::{Duties, Ticker};
+use ticker::{CALLS_MAX, Call, Calls, Duties, Ticker};
 
 /// A daemon with its address taken and its SLOs compiled, not yet running.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     pipeline: Pipeline,
     duties: Duties,
+    called: mpsc::Receiver<Call>,
     interval: Duration,
     server: Server,
     data: DataDirectory,
@@ -73,6 +76,9 @@ pub struct Shared {
     telemetry: Telemetry,
     clock: Arc<SystemClock>,
     report: ArcSwapOption<Report>,
+    interval: Duration,
+    /// To the thread that ticks.
+    calls: Calls,
     /// When the last evaluation was done, in milliseconds of steady time.
     evaluated_ms: AtomicU64,
     last_request: Arc<Latest>,
@@ -127,12 +133,15 @@ impl Daemon {
         let Recovered { pipeline, log, store, .. } = recovered;
         let kept = Arc::new(log);
         let keeper = Keeper::start(config.checkpoint_interval, Arc::clone(&kept), store, &telemetry, &clock)?;
+        let (calls, called) = mpsc::sync_channel(CALLS_MAX);
         let shared = Arc::new(Shared {
             ingest: Arc::clone(pipeline.ingest()),
             kept,
             telemetry,
             clock,
             report: ArcSwapOption::empty(),
+            interval,
+            calls,
             evaluated_ms: AtomicU64::new(0),
             last_request: Arc::clone(pipeline.last_request()),
             log: RefusalLog::default(),
@@ -150,7 +159,7 @@ impl Daemon {
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
             .await
             .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
-        Ok(Self { shared, pipeline, duties, interval, server, data })
+        Ok(Self { shared, pipeline, duties, called, interval, server, data })
     }
 
     /// The address it listens on.
@@ -174,7 +183,7 @@ impl Daemon {
         let address = self.local_address()?;
         tracing::info!(%address, data = %self.data.path().display(), "slod is up");
         let shared = Arc::clone(&self.shared);
-        let mut ticker = Ticker::start(self.pipeline, self.duties, shared, self.interval)?;
+        let mut ticker = Ticker::start(self.pipeline, self.duties, shared, self.interval, self.called)?;
         tokio::select! {
             () = self.server.run(stop) => (),
             // Without evaluations there is no point in going on: whoever runs us starts us anew.
@@ -289,6 +298,10 @@ impl web::Service for Shared {
 
     fn reload(&self) -> Result<usize, String> {
         Self::reload(self)
+    }
+
+    fn ask(&self, question: &Question) -> Option<Reply> {
+        asking::answer(self, question)
     }
 
     fn ready(&self) -> Result<(), String> {

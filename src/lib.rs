@@ -32,12 +32,15 @@ pub mod report;
 
 pub mod engine;
 
+pub mod dashboards;
 pub mod exposition;
 pub mod pipeline;
 pub mod rules;
 pub mod source;
 pub mod storage;
 pub mod web;
+
+pub mod api;
 
 pub mod config;
 pub mod testing;

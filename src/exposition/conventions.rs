@@ -90,3 +90,21 @@ pub const LAST_SAMPLE: Family = gauge(
 /// Information.
 pub const INFO: Family =
     gauge("slo_info", "Always 1; labels carry what the SLO's specification says about it.");
+
+/// slod's own families, in the order of the page.
+pub const OWN: [Family; 14] = [
+    ERROR_BUDGET_REMAINING,
+    OBJECTIVE,
+    ERROR_RATIO,
+    BURN_RATE,
+    BURN_RATE_CONDITION,
+    ALERT_STATE,
+    EVENTS,
+    BAD_EVENTS,
+    TIME_TO_EXHAUSTION,
+    TIME_TO_RECOVERY,
+    WINDOW_COVERAGE,
+    DATA_STATUS,
+    LAST_SAMPLE,
+    INFO,
+];

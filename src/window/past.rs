@@ -60,6 +60,8 @@ struct TierPast {
     end_ms: i64,
     /// What lies before each slot, and at last all of it.
     sums: Vec<Counts>,
+    /// Whether it holds all that any tier does, so that there is nothing before.
+    holds_all: bool,
 }
 
 // === impl Past ===
@@ -72,8 +74,11 @@ impl Past {
             let ring = rings.remove(&RingPlace::Tier(number as u8)).unwrap_or_default();
             TierPast::new(layout, ring, *tail, row.at)
         });
+        let mut tiers: Vec<TierPast> = tiers.collect();
+        let all = tiers.last().and_then(|coarsest| coarsest.sums.last().copied());
+        tiers.iter_mut().for_each(|tier| tier.holds_all = tier.sums.last().copied() == all);
         Self {
-            tiers: tiers.collect(),
+            tiers,
             at: row.at,
             since: row.since,
             lifetime: row.lifetime,
@@ -85,6 +90,11 @@ impl Past {
     /// The time of the copy.
     pub fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// How many rolling windows there are.
+    pub fn rolling_windows(&self) -> usize {
+        self.layout.windows.len()
     }
 
     /// When observation began.
@@ -128,13 +138,13 @@ impl Past {
     /// reaches back furthest. Slots must not be longer than `slot_ms_max`.
     fn seen(&self, start: Timestamp, to: Timestamp, slot_ms_max: i64) -> Option<Seen> {
         let mut fitting = self.tiers.iter().filter(|tier| tier.slot_ms <= slot_ms_max);
-        let tier = match fitting.clone().find(|tier| tier.start_ms() <= start.0) {
+        let tier = match fitting.clone().find(|tier| tier.reaches(start)) {
             Some(tier) => tier,
             None => fitting.next_back().filter(|tier| tier.start_ms() < to.0)?,
         };
         // What was before anyone looked is known: nothing.
-        let first_ms = self.since.map_or(start.0, |since| start.0.max(since.0));
-        let from = if tier.start_ms() <= first_ms { start } else { Timestamp(tier.start_ms()) };
+        let is_known = tier.reaches(start) || self.since.is_some_and(|since| tier.start_ms() <= since.0);
+        let from = if is_known { start } else { Timestamp(tier.start_ms()) };
         Some(Seen { counts: tier.until(to.0) - tier.until(from.0), start, from, to })
     }
 }
@@ -164,11 +174,16 @@ impl TierPast {
         }
         sum += tail;
         sums.push(sum);
-        Self { slot_ms: layout.slot_ms, first, end_ms: at.0, sums }
+        Self { slot_ms: layout.slot_ms, first, end_ms: at.0, sums, holds_all: false }
     }
 
     fn start_ms(&self) -> i64 {
         self.first * self.slot_ms
+    }
+
+    /// Whether it knows all that happened since a time.
+    fn reaches(&self, at: Timestamp) -> bool {
+        self.start_ms() <= at.0 || self.holds_all
     }
 
     /// What it holds up to a time.

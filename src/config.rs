@@ -4,6 +4,8 @@
 //! the plain configuration struct of each module. Names in the environment separate levels with two
 //! underscores: `SLOD_WEB__LISTEN_ADDRESS`.
 
+mod alerting;
+mod client;
 mod sources;
 pub mod specs;
 
@@ -20,7 +22,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     engine,
     ingest::{self, ha},
-    spec,
+    notifier, spec,
     storage::log::{self, Durability},
     time, web,
 };
@@ -44,6 +46,8 @@ pub struct Config {
     pub checkpoint_interval: Duration,
     /// The most groups of one SLO.
     pub groups_per_slo_max: usize,
+    /// Who is told of alerts.
+    pub alerting: notifier::Config,
     /// The HTTP side.
     pub web: web::Config,
     /// The write path.
@@ -74,6 +78,7 @@ struct Raw {
     sender_timeout: Option<Length>,
     sources: Vec<sources::RawSource>,
     sloth: RawSloth,
+    alerting: alerting::RawAlerting,
     web: RawWeb,
     storage: RawStorage,
     ingest: RawIngest,
@@ -85,6 +90,7 @@ struct Raw {
 #[serde(deny_unknown_fields, default)]
 struct RawWeb {
     listen_address: Option<String>,
+    external_url: Option<String>,
     read_timeout: Option<Length>,
     body_bytes_max: Option<usize>,
     connections_max: Option<usize>,
@@ -157,6 +163,8 @@ const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_millis(100);
 // An hour of log takes as long to replay as a minute sixty times.
 const CHECKPOINT_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 const STORAGE_PATH: &str = "data";
+// As `web::Config::default`, whose port it is about.
+const LISTEN_ADDRESS: &str = ":9720";
 // Routes, tenants, methods: hundreds are usual; a user id as a label should not take the memory.
 const GROUPS_PER_SLO_MAX: usize = 10_000;
 // Below this the clock and the senders' batches say more than the evaluation does.
@@ -244,6 +252,7 @@ impl Raw {
         Ok(Config {
             sources: sources::validate(self.sources, base, engine.stale_after)?,
             sloth_default_slo_period: self.sloth.validate()?,
+            alerting: self.alerting.validate(base, self.web.external_url()?)?,
             web: self.web.validate()?,
             ingest: ingest::Config {
                 ha: self.ha.validate()?,
@@ -317,6 +326,22 @@ impl RawStorage {
 // === impl RawWeb ===
 
 impl RawWeb {
+    /// Where people find slod, without a slash at its end: by default at this host, as Prometheus has it.
+    fn external_url(&self) -> anyhow::Result<String> {
+        let Some(url) = &self.external_url else {
+            let port = self.listen_address.as_deref().unwrap_or(LISTEN_ADDRESS).rsplit(':').next();
+            return Ok(format!("http://{}:{}", host_name(), port.unwrap_or_default()));
+        };
+        let uri: hyper::Uri = url
+            .parse()
+            .with_context(|| format!("web.external_url {url:?} is no URL; write https://host/path"))?;
+        ensure!(
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none(),
+            "web.external_url {url:?} is of no use; write https://host/path"
+        );
+        Ok(url.trim_end_matches('/').to_owned())
+    }
+
     fn validate(self) -> anyhow::Result<web::Config> {
         let defaults = web::Config::default();
         let body_bytes_max =
@@ -371,6 +396,13 @@ impl RawHa {
         );
         Ok(config)
     }
+}
+
+/// What this machine is called, as far as is known without asking anybody.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
 /// `host:port`, or `:port` for every address, as Prometheus takes it.
@@ -518,6 +550,7 @@ mod tests {
         assert_eq!(format!("{:?}", example.web), format!("{:?}", defaults.web));
         assert_eq!(format!("{:?}", example.ingest), format!("{:?}", defaults.ingest));
         assert_eq!(example.sources, defaults.sources);
+        assert_eq!(example.alerting, defaults.alerting);
         assert_eq!(example.sloth_default_slo_period, defaults.sloth_default_slo_period);
         assert_eq!(example.storage_path, defaults.storage_path);
         assert_eq!(example.groups_per_slo_max, defaults.groups_per_slo_max);

@@ -8,6 +8,7 @@ mod asking;
 mod backfilling;
 mod clock;
 mod keeping;
+mod notifying;
 mod pulling;
 mod reload;
 mod throttle;
@@ -50,6 +51,7 @@ use crate::{
 use backfilling::Backfilling;
 pub use clock::SystemClock;
 use keeping::Keeper;
+use notifying::Notifying;
 use pulling::Pulling;
 use reload::Reloader;
 pub use reload::Source;
@@ -63,6 +65,7 @@ pub struct Daemon {
     pipeline: Pipeline,
     duties: Duties,
     called: mpsc::Receiver<Call>,
+    notifying: Notifying,
     interval: Duration,
     server: Server,
     data: DataDirectory,
@@ -147,7 +150,8 @@ impl Daemon {
             log: RefusalLog::default(),
             reloader,
         });
-        let mut duties = Duties { keeper, pulling: None, backfilling: None };
+        let (notifying, bell) = Notifying::start(config.alerting, interval, Arc::clone(&shared))?;
+        let mut duties = Duties { keeper, bell, pulling: None, backfilling: None };
         if let Some(of) = config.sources.into_iter().next() {
             let source = Arc::new(source::Source::new(of.client).context("cannot use sources[0]")?);
             duties.pulling = Some(Pulling::start(Arc::clone(&source), Arc::clone(&shared)));
@@ -159,7 +163,7 @@ impl Daemon {
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
             .await
             .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
-        Ok(Self { shared, pipeline, duties, called, interval, server, data })
+        Ok(Self { shared, pipeline, duties, notifying, called, interval, server, data })
     }
 
     /// The address it listens on.
@@ -191,6 +195,7 @@ impl Daemon {
         }
         tracing::info!("all requests are done, evaluating once more");
         tokio::task::spawn_blocking(|| ticker.stop()).await??;
+        self.notifying.finish().await;
         drop(self.data);
         tracing::info!("slod is down");
         Ok(())
@@ -232,6 +237,7 @@ impl Shared {
         }
         let report = pipeline.judge(now);
         self.report.store(Some(report));
+        duties.bell.ring();
         self.evaluated_ms.store(self.clock.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.ingest.publish_sizes();
         self.telemetry.evaluation.duration.record(self.clock.elapsed().saturating_sub(start));

@@ -7,9 +7,11 @@ pub mod labels;
 pub mod telemetry;
 pub mod time;
 
+pub mod client;
 pub mod counter;
 pub mod history;
 pub mod prompb;
+pub mod template;
 pub mod window;
 
 pub mod expression;
@@ -34,6 +36,7 @@ pub mod engine;
 
 pub mod dashboards;
 pub mod exposition;
+pub mod notifier;
 pub mod pipeline;
 pub mod rules;
 pub mod source;

@@ -158,7 +158,13 @@ fn data_group() -> Group {
 fn health_group() -> Group {
     Group {
         name: "slod-health",
-        rules: vec![not_evaluating(), not_accepting(), not_checkpointing(), specs_not_loaded()],
+        rules: vec![
+            not_evaluating(),
+            not_accepting(),
+            not_checkpointing(),
+            not_notifying(),
+            specs_not_loaded(),
+        ],
     }
 }
 
@@ -288,6 +294,23 @@ fn not_accepting() -> Alert {
         )
 }
 
+/// The alerts of these rules do not go that way, so that this one arrives.
+fn not_notifying() -> Alert {
+    Alert::new("SlodNotNotifying", "rate(slod_notifications_errors_total[5m]) > 0")
+        .for_("5m")
+        .severity("page")
+        .annotation(
+            "summary",
+            &["slod{{ with $labels.instance }} at {{ . }}{{ end }} cannot deliver alerts\
+               {{ with $labels.alertmanager }} to {{ . }}{{ end }}."],
+        )
+        .annotation(
+            "description",
+            &["Alerts wait and are sent again, but people do not hear of them in time. Other receivers may. slod's log \
+               tells why; see slod_notifications_*."],
+        )
+}
+
 /// 1 GB is three hours of 100,000 series at 30 s, and minutes at the next start; with a checkpoint each minute it
 /// is some 10 MB.
 fn not_checkpointing() -> Alert {
@@ -389,7 +412,11 @@ mod tests {
         (Format::Prometheus, include_str!("../config/rules/slod.rules.yml")),
         (Format::PrometheusOperator, include_str!("../config/rules/slod.prometheusrule.yml")),
     ];
-    const NAMES: [&str; 2] = [include_str!("exposition/conventions.rs"), include_str!("telemetry.rs")];
+    const NAMES: [&str; 3] = [
+        include_str!("exposition/conventions.rs"),
+        include_str!("telemetry.rs"),
+        include_str!("telemetry/notifications.rs"),
+    ];
 
     #[test]
     fn the_published_files_are_fresh() {

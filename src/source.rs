@@ -7,35 +7,25 @@
 //!
 //! The invariant: secrets are in requests only, never in errors, logs or `Debug`.
 
-mod address;
 mod answer;
-mod credentials;
 mod read;
 mod remote_read;
 
-use std::{path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+use std::{sync::atomic::AtomicBool, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode, Uri,
-    body::Incoming,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT},
+    Method, StatusCode,
+    header::{CONTENT_TYPE, HeaderName, HeaderValue},
     http::response::Parts,
-};
-use hyper_rustls::HttpsConnector;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
 };
 
 use crate::{
+    client::{self, Address, AddressError, CertificateError, Client, Failure, Question, Refusal, Tls},
     labels::Labels,
     time::{Timestamp, millis},
 };
 
-pub use address::{Address, AddressError};
-pub use credentials::{Credentials, Secret};
 pub use read::{Piece, Pieces, pause_after};
 
 /// Which server, and how it is talked to.
@@ -43,27 +33,17 @@ pub use read::{Piece, Pieces, pause_after};
 pub struct Config {
     /// What it is called in metrics, logs and errors.
     pub name: String,
-    /// Where it is.
-    pub address: Address,
-    /// Who asks.
-    pub credentials: Option<Credentials>,
-    /// Sent with every request, such as the tenant `X-Scope-OrgID`.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Certificates to trust instead of the system's, in PEM.
-    pub ca_file: Option<PathBuf>,
+    /// Where it is, and who asks.
+    pub server: client::Config,
     /// What a Prometheus adds to series that it sends, but not to those that queries find.
     pub external_labels: Labels,
-    /// How long one request may take.
-    pub timeout: Duration,
-    /// The bytes of an answer.
-    pub response_bytes_max: usize,
 }
 
 /// A server that may be asked. Cheap to share; its connections are kept and used again.
 #[derive(Debug)]
 pub struct Source {
     config: Config,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client,
     /// It does not offer remote-read. Each request may find out by itself, so that orderings are relaxed.
     lacks_remote_read: AtomicBool,
 }
@@ -141,40 +121,39 @@ pub enum Reason {
     Partial(String),
 }
 
-/// Why there is no client for a server.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use certificates{}: {reason}", .file.as_ref().map_or(String::new(), |file| format!(" of {}", file.display())))]
-pub struct CertificateError {
-    /// The file; the system's own without one.
-    pub file: Option<PathBuf>,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
 // A group takes some 200 bytes in an answer, so this is a moment of 80,000 groups: more than an SLO may have.
 const RESPONSE_BYTES_MAX: usize = 16 << 20;
 // Prometheus' own default is two minutes, which no step of a pulled SLO can wait for.
 const TIMEOUT: Duration = Duration::from_secs(10);
-// Words of a proxy may be a page of HTML.
-const MESSAGE_CHARS_MAX: usize = 200;
 
 const FORM_HEADERS: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/x-www-form-urlencoded")];
+
+/// The address of a server: its URL up to `/api/v1`.
+///
+/// # Errors
+/// When the text is none.
+pub fn address(text: &str) -> Result<Address, AddressError> {
+    let address: Address = text.parse()?;
+    if address.prefix().ends_with("/api/v1") {
+        return Err(AddressError("it ends in /api/v1, which slod adds itself".to_owned()));
+    }
+    Ok(address)
+}
 
 // === impl Config ===
 
 impl Config {
     /// The server of an address, with the usual limits, and who the address says that asks.
     pub fn new(name: &str, address: Address) -> Self {
-        Self {
-            name: name.to_owned(),
+        let server = client::Config {
             credentials: address.credentials().cloned(),
             address,
             headers: Vec::new(),
-            ca_file: None,
-            external_labels: Labels::default(),
+            tls: Tls::default(),
             timeout: TIMEOUT,
             response_bytes_max: RESPONSE_BYTES_MAX,
-        }
+        };
+        Self { name: name.to_owned(), server, external_labels: Labels::default() }
     }
 }
 
@@ -186,8 +165,7 @@ impl Source {
     /// # Errors
     /// When certificates cannot be read.
     pub fn new(config: Config) -> Result<Self, CertificateError> {
-        let connector = address::connector(&config)?;
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::new(config.server.clone())?;
         Ok(Self { config, client, lacks_remote_read: AtomicBool::new(false) })
     }
 
@@ -241,7 +219,7 @@ impl Source {
     }
 
     fn form(&self, expression: &str, more: &[(&str, String)]) -> String {
-        let timeout = format!("{}ms", self.config.timeout.as_millis());
+        let timeout = format!("{}ms", self.config.server.timeout.as_millis());
         // Thanos and VictoriaMetrics answer with what they have unless told otherwise; others ignore it.
         let common = [
             ("query", expression.to_owned()),
@@ -268,83 +246,29 @@ impl Source {
         headers: &[(HeaderName, &'static str)],
         body: Bytes,
     ) -> Result<(Parts, Bytes), Reason> {
-        let exchange = async {
-            let response = self.client.request(self.request(path, headers, body)?).await;
-            self.receive(response.map_err(|error| Reason::Unreachable(with_causes(&error)))?).await
-        };
-        let timeout = self.config.timeout;
-        let answer = tokio::time::timeout(timeout, exchange).await;
-        answer.unwrap_or(Err(Reason::Timeout(timeout)))
-    }
-
-    fn request(
-        &self,
-        path: &str,
-        own: &[(HeaderName, &'static str)],
-        body: Bytes,
-    ) -> Result<Request<Full<Bytes>>, Reason> {
         let method = if body.is_empty() { Method::GET } else { Method::POST };
-        let mut request = Request::new(Full::from(body));
-        *request.uri_mut() = self.uri(path)?;
-        let headers = request.headers_mut();
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("slod/", env!("CARGO_PKG_VERSION"))));
-        headers.extend(own.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
-        headers.extend(self.config.headers.iter().cloned());
-        if let Some(credentials) = &self.config.credentials {
-            headers.insert(AUTHORIZATION, credentials.header().map_err(Reason::Credentials)?);
-        }
-        *request.method_mut() = method;
-        Ok(request)
-    }
-
-    fn uri(&self, path: &str) -> Result<Uri, Reason> {
-        self.config.address.join(path).map_err(|error| Reason::Unreachable(error.to_string()))
-    }
-
-    async fn receive(&self, response: Response<Incoming>) -> Result<(Parts, Bytes), Reason> {
-        let (head, body) = response.into_parts();
-        #[expect(clippy::disallowed_methods, reason = "the body has a bound")]
-        let body = Limited::new(body, self.config.response_bytes_max).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Reason::TooLarge(self.config.response_bytes_max),
-            false => Reason::Unreachable(with_causes(&*error)),
-        })?;
-        let body = body.to_bytes();
-        if head.status.is_success() {
-            Ok((head, body))
-        } else {
-            Err(refusal(head.status, &head.headers, &body))
-        }
+        let path = &format!("/api/v1/{path}");
+        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        let question = Question { method, path, headers: headers.collect(), body };
+        self.client.ask(question).await.map_err(Reason::from)
     }
 
     fn error(&self, query: &str, reason: Reason) -> Error {
-        let Config { name, address, .. } = &self.config;
+        let Config { name, server: client::Config { address, .. }, .. } = &self.config;
         Error { name: name.clone(), address: address.to_string(), query: query.to_owned(), reason }
     }
 }
 
-fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Reason {
-    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-    let message = match (location, answer::error(body)) {
-        (Some(location), _) => format!("it is at {location}"),
-        (None, Some(said)) => said,
-        (None, None) => shortened(&String::from_utf8_lossy(body)),
-    };
-    let number = status.as_u16();
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::Unauthorized { status: number, message },
+fn refusal(refusal: &Refusal) -> Reason {
+    let said = || answer::error(&refusal.body);
+    let message = refusal.moved().or_else(said).unwrap_or_else(|| refusal.message());
+    let status = refusal.status.as_u16();
+    match refusal.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::Unauthorized { status, message },
         // Prometheus says 422 of what it cannot execute, such as a match of many to many.
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
-            Reason::Refused { status: number, message }
-        }
-        _ => Reason::Failed { status: number, message },
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Reason::Refused { status, message },
+        _ => Reason::Failed { status, message },
     }
-}
-
-/// On one line, and not too long.
-fn shortened(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(MESSAGE_CHARS_MAX).collect()
 }
 
 fn form_of(pairs: &[(&str, String)]) -> String {
@@ -363,13 +287,19 @@ fn seconds(at: Timestamp) -> String {
     format!("{sign}{whole}.{part:03}")
 }
 
-/// The error and what it stands on: a client's own text is only "client error (Connect)".
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 // === impl Reason ===
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Timeout(after) => Self::Timeout(after),
+            Failure::Unreachable(error) => Self::Unreachable(error),
+            Failure::Credentials(error) => Self::Credentials(error),
+            Failure::TooLarge(limit) => Self::TooLarge(limit),
+            Failure::Status(status) => refusal(&status),
+        }
+    }
+}
 
 impl Reason {
     /// What its kind is called in metrics.

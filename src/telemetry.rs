@@ -3,6 +3,8 @@
 //! Names begin with `slod_`; what slod publishes about SLOs begins with `slo_` and lives in
 //! `exposition::conventions`. Counters are raised once per request or tick, not per sample.
 
+mod notifications;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hdrhistogram::Histogram;
@@ -12,6 +14,8 @@ use prometheus::{
     core::{Collector, Desc},
     proto,
 };
+
+pub use notifications::{LatencyVec, NotificationMetrics};
 
 /// All of slod's own metrics.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct Telemetry {
     pub specs: SpecMetrics,
     /// Counted when state is written and read.
     pub state: StateMetrics,
+    /// Counted when others are told of alerts.
+    pub notifications: NotificationMetrics,
 }
 
 /// Metrics of the write path.
@@ -213,7 +219,13 @@ pub struct Latency(Arc<LatencyInner>);
 #[derive(Debug)]
 struct LatencyInner {
     desc: Desc,
-    state: Mutex<(Histogram<u64>, Duration)>,
+    state: Mutex<Distribution>,
+}
+
+#[derive(Debug)]
+struct Distribution {
+    histogram: Histogram<u64>,
+    sum: Duration,
 }
 
 const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 1.0];
@@ -243,6 +255,7 @@ impl Telemetry {
             log: LogMetrics::new(&registry),
             specs: SpecMetrics::new(&registry),
             state: StateMetrics::new(&registry),
+            notifications: NotificationMetrics::new(&registry),
             registry,
         };
         telemetry.register_process();
@@ -730,16 +743,12 @@ impl Latency {
     fn new(name: &str, help: &str) -> Self {
         let desc = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), Default::default())
             .expect("a fixed, valid name");
-        let histogram = Histogram::new_with_max(micros(LATENCY_MAX), LATENCY_DIGITS)
-            .expect("a range and precision that hdrhistogram holds");
-        Self(Arc::new(LatencyInner { desc, state: Mutex::new((histogram, Duration::ZERO)) }))
+        Self(Arc::new(LatencyInner { desc, state: Mutex::new(Distribution::new()) }))
     }
 
     /// Records one duration; what is longer than a minute counts as a minute.
     pub fn record(&self, duration: Duration) {
-        let (histogram, sum) = &mut *self.0.state.lock();
-        histogram.saturating_record(micros(duration));
-        *sum += duration;
+        self.0.state.lock().record(duration);
     }
 }
 
@@ -753,26 +762,48 @@ impl Collector for Latency {
     }
 
     fn collect(&self) -> Vec<proto::MetricFamily> {
-        let (histogram, sum) = &*self.0.state.lock();
+        vec![family(&self.0.desc, vec![self.0.state.lock().metric()])]
+    }
+}
+
+// === impl Distribution ===
+
+impl Distribution {
+    fn new() -> Self {
+        let histogram = Histogram::new_with_max(micros(LATENCY_MAX), LATENCY_DIGITS)
+            .expect("a range and precision that hdrhistogram holds");
+        Self { histogram, sum: Duration::ZERO }
+    }
+
+    fn record(&mut self, duration: Duration) {
+        self.histogram.saturating_record(micros(duration));
+        self.sum += duration;
+    }
+
+    fn metric(&self) -> proto::Metric {
         let quantiles = QUANTILES.map(|quantile| {
             let mut pair = proto::Quantile::default();
             pair.set_quantile(quantile);
-            pair.set_value(histogram.value_at_quantile(quantile) as f64 / 1e6);
+            pair.set_value(self.histogram.value_at_quantile(quantile) as f64 / 1e6);
             pair
         });
         let mut summary = proto::Summary::default();
-        summary.set_sample_count(histogram.len());
-        summary.set_sample_sum(sum.as_secs_f64());
+        summary.set_sample_count(self.histogram.len());
+        summary.set_sample_sum(self.sum.as_secs_f64());
         summary.set_quantile(quantiles.to_vec());
         let mut metric = proto::Metric::default();
         metric.set_summary(summary);
-        let mut family = proto::MetricFamily::default();
-        family.set_name(self.0.desc.fq_name.clone());
-        family.set_help(self.0.desc.help.clone());
-        family.set_field_type(proto::MetricType::SUMMARY);
-        family.set_metric(vec![metric]);
-        vec![family]
+        metric
     }
+}
+
+fn family(desc: &Desc, metrics: Vec<proto::Metric>) -> proto::MetricFamily {
+    let mut family = proto::MetricFamily::default();
+    family.set_name(desc.fq_name.clone());
+    family.set_help(desc.help.clone());
+    family.set_field_type(proto::MetricType::SUMMARY);
+    family.set_metric(metrics);
+    family
 }
 
 #[cfg(test)]

@@ -182,6 +182,11 @@ impl Timestamp {
         Self(self.0.div_euclid(step) * step)
     }
 
+    /// As APIs write it: `2026-01-31T12:00:00.5Z`.
+    pub fn rfc3339(self) -> String {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or_default().to_string()
+    }
+
     /// How long after `earlier` this is; zero if it is before.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

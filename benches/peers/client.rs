@@ -33,6 +33,8 @@ pub(crate) struct Prepared(Vec<Vec<Request>>);
 
 // A stuck receiver ends the benchmark.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Part of the latency of what is refused.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// Encodes and compresses everything, on a thread per connection.
 pub(crate) fn prepare(load: &Load, address: SocketAddr, scrapes: Scrapes) -> Prepared {
@@ -58,7 +60,7 @@ pub(crate) enum Pace {
 /// Sends everything.
 ///
 /// # Panics
-/// When a request is not answered 204.
+/// When a request is answered neither 204 nor, until it is sent again, 503.
 pub(crate) fn send(address: SocketAddr, prepared: &Prepared, pace: Pace) -> Sent {
     let connections = prepared.0.iter().filter(|requests| !requests.is_empty());
     let mut streams: Vec<_> =
@@ -115,17 +117,33 @@ fn send_one(stream: &mut TcpStream, request: &Request, pace: Pace) -> (Duration,
     }
     let start = now();
     stream.write_all(&request.bytes).expect("the receiver reads");
-    read_answer(stream);
+    while !is_accepted(stream) {
+        thread::sleep(RETRY_DELAY);
+        stream.write_all(&request.bytes).expect("the receiver reads");
+    }
     (start.elapsed(), request.at.seconds() - wall().seconds())
 }
 
-fn read_answer(stream: &mut TcpStream) {
+/// False if it is to be sent again: 503, as a receiver answers whose disk does not keep up.
+fn is_accepted(stream: &mut TcpStream) -> bool {
     let mut answer = [0; 4_096];
     let mut length = 0;
-    while !answer[..length].ends_with(b"\r\n\r\n") {
+    let has_ended = |answer: &[u8]| {
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        end.is_some_and(|end| answer.len() >= end + 4 + content_length(&answer[..end]))
+    };
+    while !has_ended(&answer[..length]) {
         let read = stream.read(&mut answer[length..]).expect("the receiver answers");
         length += read;
         let text = String::from_utf8_lossy(&answer[..length]);
-        assert!(read > 0 && text.starts_with("HTTP/1.1 204"), "not accepted: {text}");
+        let is_known = ["HTTP/1.1 204", "HTTP/1.1 503"].iter().any(|status| text.starts_with(status));
+        assert!(read > 0 && is_known, "not accepted: {text}");
     }
+    answer.starts_with(b"HTTP/1.1 204")
+}
+
+fn content_length(head: &[u8]) -> usize {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    length.and_then(|length| length.trim().parse().ok()).unwrap_or(0)
 }

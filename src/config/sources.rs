@@ -1,19 +1,19 @@
 //! The servers that may be asked for what cannot be streamed.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use anyhow::{Context, anyhow, bail, ensure};
-use hyper::header::{HeaderName, HeaderValue};
+use anyhow::{Context, anyhow, ensure};
 use serde::Deserialize;
 
-use super::{Length, positive};
+use super::{
+    Length,
+    client::{RawAuthorization, RawBasicAuth, RawTls, credentials, headers},
+    positive,
+};
 use crate::{
+    client,
     labels::{Labels, METRIC_NAME},
-    source::{self, Address, Credentials, Secret},
+    source,
     time::format_duration,
 };
 
@@ -50,28 +50,6 @@ pub(super) struct RawSource {
     external_labels: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawBasicAuth {
-    username: String,
-    password: Option<String>,
-    password_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAuthorization {
-    r#type: Option<String>,
-    credentials: Option<String>,
-    credentials_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawTls {
-    ca_file: Option<PathBuf>,
-}
-
 // Prometheus' own evaluation interval.
 const PULL_INTERVAL: Duration = Duration::from_secs(60);
 // Three hours of steps, which are caught up with after an outage, fit the 11,000 points of a range query.
@@ -106,44 +84,27 @@ pub(super) fn validate(
 
 impl RawSource {
     fn validate(self, base: &Path, stale_after: Duration) -> anyhow::Result<Source> {
-        let address: Address = self.url.parse().map_err(|error| anyhow!("url is no address: {error}"))?;
+        let address = source::address(&self.url).map_err(|error| anyhow!("url is no address: {error}"))?;
         let name = self.name.clone().unwrap_or_else(|| address.to_string());
         ensure!(!name.is_empty(), "name is empty; leave it out, and the url is the name");
         let usual = source::Config::new(&name, address);
-        let client = source::Config {
-            timeout: positive("timeout", self.timeout, usual.timeout)?,
-            credentials: self.credentials(base)?.or(usual.credentials),
-            headers: self.headers.iter().map(header).collect::<anyhow::Result<_>>()?,
-            ca_file: self.tls_config.ca_file.as_ref().map(|file| base.join(file)),
-            external_labels: external_labels(&self.external_labels)?,
-            ..usual
+        let in_url = usual.server.credentials.is_some();
+        let said = credentials(in_url, self.basic_auth.as_ref(), self.authorization.as_ref(), base)?;
+        let server = client::Config {
+            timeout: positive("timeout", self.timeout, usual.server.timeout)?,
+            credentials: said.or(usual.server.credentials),
+            headers: headers(&self.headers)?,
+            tls: self.tls_config.validate(base)?,
+            ..usual.server
         };
+        let external_labels = external_labels(&self.external_labels)?;
+        let client = source::Config { server, external_labels, ..usual };
         let pull_interval = self.pull_interval.map_or(PULL_INTERVAL, |length| length.0);
         let delay = self.delay.map_or(DELAY, |length| length.0);
         check_interval(pull_interval, delay, stale_after)?;
         let backfill_after = self.backfill_after.map_or(BACKFILL_AFTER, |length| length.0);
         let backfill_after = self.backfill.unwrap_or(true).then_some(backfill_after);
         Ok(Source { client, pull_interval, delay, backfill_after })
-    }
-
-    fn credentials(&self, base: &Path) -> anyhow::Result<Option<Credentials>> {
-        let in_url = self.url.contains('@');
-        ensure!(
-            u8::from(in_url) + u8::from(self.basic_auth.is_some()) + u8::from(self.authorization.is_some())
-                <= 1,
-            "it says in several ways who asks; keep one of basic_auth, authorization and user:password in url"
-        );
-        if let Some(RawBasicAuth { username, password, password_file }) = &self.basic_auth {
-            let password = secret("basic_auth.password", password, password_file, base)?;
-            return Ok(Some(Credentials::Basic { username: username.clone(), password }));
-        }
-        let Some(RawAuthorization { r#type, credentials, credentials_file }) = &self.authorization else {
-            return Ok(None);
-        };
-        let scheme = r#type.clone().unwrap_or_else(|| "Bearer".to_owned());
-        ensure!(!scheme.eq_ignore_ascii_case("basic"), "authorization.type is Basic; use basic_auth");
-        let token = secret("authorization.credentials", credentials, credentials_file, base)?;
-        Ok(Some(Credentials::Token { scheme, token }))
     }
 }
 
@@ -165,36 +126,12 @@ fn check_interval(pull_interval: Duration, delay: Duration, stale_after: Duratio
     Ok(())
 }
 
-fn secret(name: &str, text: &Option<String>, file: &Option<PathBuf>, base: &Path) -> anyhow::Result<Secret> {
-    match (text, file) {
-        (Some(text), None) => Ok(Secret::Text(text.clone())),
-        (None, Some(file)) => Ok(Secret::File(base.join(file))),
-        (Some(_), Some(_)) => bail!("{name} and {name}_file are both there; keep one"),
-        (None, None) => bail!("{name} is missing, and {name}_file, too"),
-    }
-}
-
 fn external_labels(labels: &BTreeMap<String, String>) -> anyhow::Result<Labels> {
     ensure!(
         !labels.contains_key(METRIC_NAME),
         "external_labels has {METRIC_NAME}, which every series has itself"
     );
     Labels::new(labels).context("external_labels are no labels")
-}
-
-fn header((name, value): (&String, &String)) -> anyhow::Result<(HeaderName, HeaderValue)> {
-    let parsed =
-        HeaderName::try_from(name).with_context(|| format!("headers has {name:?}, which is no name"))?;
-    ensure!(
-        !["authorization", "host", "content-type", "content-length"].contains(&parsed.as_str()),
-        "headers has {name:?}, which slod sets itself{}",
-        if parsed == "authorization" { "; use authorization or basic_auth" } else { "" }
-    );
-    let mut value =
-        HeaderValue::try_from(value).with_context(|| format!("headers.{name} is no text for a header"))?;
-    // It may be a key.
-    value.set_sensitive(true);
-    Ok((parsed, value))
 }
 
 #[cfg(test)]
@@ -219,8 +156,8 @@ mod tests {
         let source = &read("[{url: 'http://prometheus:9090/'}]").unwrap()[0];
         assert_eq!(source.client.name, "http://prometheus:9090");
         assert_eq!((source.pull_interval, source.delay), (PULL_INTERVAL, DELAY));
-        assert_eq!(source.client.timeout, Duration::from_secs(10));
-        assert_eq!(source.client.credentials, None);
+        assert_eq!(source.client.server.timeout, Duration::from_secs(10));
+        assert_eq!(source.client.server.credentials, None);
     }
 
     #[test]
@@ -228,7 +165,7 @@ mod tests {
         #[track_caller]
         fn check(yaml: &str, expected: &str) {
             let source = read(yaml).unwrap().remove(0);
-            assert_eq!(format!("{:?}", source.client.credentials.clone().unwrap()), expected);
+            assert_eq!(format!("{:?}", source.client.server.credentials.clone().unwrap()), expected);
             assert!(!format!("{source:?}").contains("hunter2"), "{source:?}");
         }
         check(

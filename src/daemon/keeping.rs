@@ -215,6 +215,13 @@ impl Writer {
     }
 }
 
+/// What was there before stays in the file until all is written anew: so it is twice as long as it need be.
+fn compact(store: &mut StateStore) {
+    if let Err(error) = store.compact() {
+        tracing::warn!(%error, "the file of the state is larger than it need be");
+    }
+}
+
 fn freeze(
     pipeline: &mut Pipeline,
     log: &Log,
@@ -228,10 +235,14 @@ fn freeze(
 }
 
 fn commit(store: &mut StateStore, log: &Log, checkpoint: Checkpoint) -> bool {
+    let is_of_everything = checkpoint.is_of_everything();
     let Checkpoint { position, at, clear, changes } = checkpoint;
     match store.commit(state::Checkpoint { position: position.0, at }, &clear, changes) {
         Ok(_) => {
             log.release(position);
+            if is_of_everything {
+                compact(store);
+            }
             true
         }
         Err(error) => {

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Shared, backfilling::Backfilling, keeping::Keeper, pulling::Pulling};
+use super::{Shared, backfilling::Backfilling, keeping::Keeper, notifying::Bell, pulling::Pulling};
 use crate::{
     pipeline::Pipeline,
     report::Roster,
@@ -53,6 +53,7 @@ pub(super) struct CopyOrder {
 #[derive(Debug)]
 pub(super) struct Duties {
     pub(super) keeper: Keeper,
+    pub(super) bell: Bell,
     pub(super) pulling: Option<Pulling>,
     pub(super) backfilling: Option<Backfilling>,
 }

@@ -7,8 +7,8 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 
-use super::{Matrix, Reason, Vector, shortened};
-use crate::{history, labels::Labels, time::Timestamp};
+use super::{Matrix, Reason, Vector};
+use crate::{client::shortened, history, labels::Labels, time::Timestamp};
 
 #[derive(Deserialize)]
 struct Envelope<D> {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::*;
+use crate::client::{Credentials, Secret};
 
 /// A server that gives one answer, and passes on what it was asked. Without an answer it stays silent.
 fn server(answer: Option<Vec<u8>>) -> (String, mpsc::Receiver<String>) {
@@ -63,8 +64,10 @@ pub(super) fn http_answer(status: &str, body: &str) -> Vec<u8> {
 }
 
 pub(super) fn source(url: &str) -> Source {
-    let config = Config::new("main", url.parse().unwrap());
-    Source::new(Config { timeout: Duration::from_secs(20), response_bytes_max: 1_000, ..config }).unwrap()
+    let mut config = Config::new("main", url.parse().unwrap());
+    config.server.timeout = Duration::from_secs(20);
+    config.server.response_bytes_max = 1_000;
+    Source::new(config).unwrap()
 }
 
 const AT: Timestamp = Timestamp(1_700_000_000_250);
@@ -82,14 +85,11 @@ async fn said(status: &str, body: &str) -> String {
 async fn a_query_is_asked_as_a_form_at_its_time() {
     let body = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
     let (url, asked) = server(Some(http_answer("200 OK", body)));
-    let config = Config {
-        credentials: Some(Credentials::Basic {
-            username: "me".into(),
-            password: Secret::Text("pass".into()),
-        }),
-        headers: vec![(HeaderName::from_static("x-scope-orgid"), HeaderValue::from_static("tenant"))],
-        ..Config::new("main", url.parse().unwrap())
-    };
+    let mut config = Config::new("main", url.parse().unwrap());
+    let password = Secret::Text("pass".into());
+    config.server.credentials = Some(Credentials::Basic { username: "me".into(), password });
+    config.server.headers =
+        vec![(HeaderName::from_static("x-scope-orgid"), HeaderValue::from_static("tenant"))];
     assert_eq!(Source::new(config).unwrap().query("a{b=\"c\"} + 1", AT).await, Ok(vec![]));
     let asked = asked.recv().unwrap();
     for part in [
@@ -185,7 +185,8 @@ async fn what_is_no_answer_is_told_in_the_server_s_words() {
 #[tokio::test]
 async fn a_silent_server_and_none_are_told_apart() {
     let (url, _asked) = server(None);
-    let config = Config { timeout: Duration::from_millis(50), ..Config::new("main", url.parse().unwrap()) };
+    let mut config = Config::new("main", url.parse().unwrap());
+    config.server.timeout = Duration::from_millis(50);
     let error = Source::new(config).unwrap().query("up", AT).await.unwrap_err();
     let expected = format!(
         "cannot ask main at {} for \"up\": no answer within 50ms (timeout)",
@@ -204,7 +205,8 @@ async fn a_token_is_read_anew_for_each_request() {
     let file = directory.path().join("token");
     let (url, asked) = server(Some(http_answer("503 Unavailable", "")));
     let token = Credentials::Token { scheme: "Bearer".into(), token: Secret::File(file.clone()) };
-    let config = Config { credentials: Some(token), ..Config::new("main", url.parse().unwrap()) };
+    let mut config = Config::new("main", url.parse().unwrap());
+    config.server.credentials = Some(token);
     let source = Source::new(config).unwrap();
     let reason = source.query("up", AT).await.unwrap_err().reason;
     assert_eq!(reason.outcome(), "unauthorized", "{reason}");
@@ -218,25 +220,11 @@ fn certificates_of_a_file_are_read_at_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ca.pem");
     std::fs::write(&file, "nothing\n").unwrap();
-    let config = Config::new("main", "https://localhost".parse().unwrap());
-    let error = Source::new(Config { ca_file: Some(file.clone()), ..config }).unwrap_err();
+    let mut config = Config::new("main", "https://localhost".parse().unwrap());
+    config.server.tls.ca_file = Some(file.clone());
+    let error = Source::new(config).unwrap_err();
     let expected = format!("cannot use certificates of {}: there is no certificate in it", file.display());
     assert_eq!(error.to_string(), expected);
-}
-
-#[test]
-fn an_address_keeps_its_prefix_and_hides_its_password() {
-    #[track_caller]
-    fn check(url: &str, expected: &str) {
-        let address: Address = url.parse().unwrap();
-        assert_eq!(address.to_string(), expected);
-        assert_eq!(address.join("query").unwrap().to_string(), format!("{expected}/api/v1/query"));
-    }
-    check("http://p:9090", "http://p:9090");
-    check("https://a:b%40c@[::1]:9090/x/y/", "https://[::1]:9090/x/y");
-    let address: Address = "http://a:b%40c@p".parse().unwrap();
-    let expected = Credentials::Basic { username: "a".into(), password: Secret::Text("b@c".into()) };
-    assert_eq!(address.credentials(), Some(&expected));
 }
 
 #[test]

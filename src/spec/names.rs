@@ -6,10 +6,14 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{
+    query::place_of,
     reader::{Fields, Place, Reader},
-    yaml::Key,
+    yaml::{Key, Value},
 };
-use crate::slo::{EXPORTED, OWN_LABELS};
+use crate::{
+    slo::{EXPORTED, OWN_LABELS},
+    template::{self, Problem, ProblemKind},
+};
 
 /// Something with a name, where it stands, and what it is.
 pub(super) type Named<'n> = (Place, &'n str, &'n str);
@@ -31,6 +35,7 @@ impl Reader<'_> {
 
     /// Annotations of alerts; their names may be any label name.
     pub(super) fn annotations(&mut self, fields: &Fields<'_>, name: &str) -> BTreeMap<String, String> {
+        self.check_templates(fields, name);
         let entries = self.string_map(fields, name);
         for (key, _) in entries.iter().filter(|(key, _)| !is_label_name(&key.name)) {
             self.error(
@@ -67,6 +72,11 @@ impl Reader<'_> {
         &mut self,
         annotations: Vec<Named<'_>>,
     ) -> BTreeMap<String, String> {
+        for (at, _, text) in &annotations {
+            if let Err(problem) = template::check(text) {
+                self.report_template(*at, &problem);
+            }
+        }
         self.renamed(annotations, "annotation", legal)
     }
 
@@ -76,8 +86,28 @@ impl Reader<'_> {
         fields: &Fields<'_>,
         name: &str,
     ) -> BTreeMap<String, String> {
+        self.check_templates(fields, name);
         let entries = self.named(fields, name);
         self.renamed(entries, "annotation", legal)
+    }
+
+    /// Reports templates that are broken, at their own places.
+    fn check_templates(&mut self, fields: &Fields<'_>, name: &str) {
+        let Some(Value::Map(entries)) = fields.get(name).map(|node| &node.value) else { return };
+        for (_, node) in entries {
+            let Value::Scalar(text) = &node.value else { continue };
+            if let Err(problem) = template::check(text) {
+                self.report_template(place_of(self, node, problem.offset), &problem);
+            }
+        }
+    }
+
+    fn report_template(&mut self, at: Place, problem: &Problem) {
+        let message = problem.kind.to_string();
+        match problem.kind {
+            ProblemKind::Broken(_) => self.error(at, message),
+            ProblemKind::Foreign(_) => self.warn(at, message),
+        }
     }
 
     fn named<'n>(&mut self, fields: &Fields<'n>, field: &str) -> Vec<Named<'n>> {

@@ -295,7 +295,7 @@ fn restore(message: &str) -> String {
 ///
 /// A YAML scalar's content and its source differ in blanks (indentation, folding) and, in quotes,
 /// in escapes. So the characters that are not blank are counted in both.
-fn place_of(reader: &Reader<'_>, node: &Node, offset: usize) -> Place {
+pub(super) fn place_of(reader: &Reader<'_>, node: &Node, offset: usize) -> Place {
     let source = reader.text.get(node.source.clone()).unwrap_or_default();
     let content = match &node.value {
         Value::Scalar(text) => text.as_str(),

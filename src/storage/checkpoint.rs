@@ -96,6 +96,11 @@ impl Checkpoints {
 // === impl Checkpoint ===
 
 impl Checkpoint {
+    /// Whether nothing of what was written before stays.
+    pub fn is_of_everything(&self) -> bool {
+        self.clear.contains(&Part::Rings)
+    }
+
     /// The keys of SLOs are their places in the plan.
     fn put_directory(&mut self, directory: &Directory, before: Option<&Written>) {
         let Directory { plan, beginnings, instances, version } = directory;

@@ -62,6 +62,16 @@ spec:
 ---
 apiVersion: slod.dev/v1
 kind: ServiceLevelObjective
+metadata: {name: ratio-sliced, service: api}
+spec:
+  sli:
+    bad: sum(rate(requests_total{code="500"}[5m]))
+    total: sum(rate(requests_total[5m]))
+  objective: {target: 90, window: 6h, budgeting: RatioTimeslices, slice: {window: 1m}}
+  alerting: {burn_rate_alerts: [{severity: page, burn_rate: 5, window: 1h, short_window: 10m}]}
+---
+apiVersion: slod.dev/v1
+kind: ServiceLevelObjective
 metadata: {name: sampled, service: api}
 spec:
   sli:
@@ -110,6 +120,15 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Pause),
         1 => Just(Step::End),
     ]
+}
+
+/// As targets are, one of the series of each is there all the time: what is not followed since `ingest.warm_up` has no
+/// births.
+fn any_lives() -> impl Strategy<Value = Vec<Life>> {
+    prop::collection::vec(any_life(), 1..12).prop_map(|mut lives| {
+        lives.iter_mut().step_by(2).take(3).for_each(|life| (life.born, life.ends) = (0, SCRAPES));
+        lives
+    })
 }
 
 /// Many are there all the time; others are born or end around the beginning, or at any time.
@@ -287,9 +306,12 @@ fn compare(found: &Snapshot, expected: &Snapshot, has_merged: bool) -> Result<()
     }
     prop_assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for ((what, found), expected) in found.iter().zip(expected.values()) {
-        let is_whole = what.ends_with("events");
+        let is_whole = what.ends_with("events") && !what.starts_with("ratio-sliced");
         let limit = if is_whole { 0.0 } else { expected.abs() * 1e-9 };
-        prop_assert!((found - expected).abs() <= limit, "{what}: {found} instead of {expected}");
+        // The verdict on the slice that both saw may become milder; a counter that was published must not fall.
+        let surplus = if what == "ratio-sliced: bad events" { 1.0 } else { limit };
+        let difference = found - expected;
+        prop_assert!(-limit <= difference && difference <= surplus, "{what}: {found} instead of {expected}");
     }
     Ok(())
 }
@@ -375,7 +397,7 @@ proptest! {
 
     #[test]
     fn filled_in_history_counts_like_streamed_history(
-        lives in prop::collection::vec(any_life(), 1..12),
+        lives in any_lives(),
         times in any_times(),
     ) {
         check(&lives, times)?;
@@ -383,7 +405,7 @@ proptest! {
 
     #[test]
     fn what_was_missed_in_an_absence_counts_once(
-        lives in prop::collection::vec(any_life(), 1..12),
+        lives in any_lives(),
         times in any_times(),
     ) {
         check_absence(&lives, times, Duration::ZERO)?;
@@ -391,7 +413,7 @@ proptest! {
 
     #[test]
     fn an_absence_costs_no_more_than_what_was_on_its_way(
-        lives in prop::collection::vec(any_life(), 1..12),
+        lives in any_lives(),
         times in any_times(),
     ) {
         check_absence(&lives, times, SCRAPE)?;

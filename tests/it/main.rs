@@ -27,6 +27,7 @@ mod identity;
 mod ingest;
 mod live;
 mod log;
+mod notifying;
 mod objectives;
 mod oracle;
 mod promql;

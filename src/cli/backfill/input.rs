@@ -79,7 +79,10 @@ impl<'a> Input<'a> {
     fn source(url: Option<&str>, config: &Config, progress: &'a Progress) -> anyhow::Result<Self> {
         let (client, delay) = match (url, config.sources.first()) {
             (Some(url), _) => (
-                source::Config::new("--source", url.parse().context("cannot use the URL of --source")?),
+                source::Config::new(
+                    "--source",
+                    source::address(url).context("cannot use the URL of --source")?,
+                ),
                 DELAY,
             ),
             (None, Some(source)) => (source.client.clone(), source.delay),

@@ -65,7 +65,7 @@ impl Input {
         let config = if url.is_empty() {
             configured.context("--source has no URL, and the configuration file has no sources")?
         } else {
-            source::Config::new("--source", url.parse().context("cannot use the URL of --source")?)
+            source::Config::new("--source", source::address(url).context("cannot use the URL of --source")?)
         };
         Ok(Self::Source { source: Box::new(Source::new(config)?), now })
     }

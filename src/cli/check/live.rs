@@ -15,7 +15,7 @@ use tokio::{task::JoinSet, time::timeout};
 use crate::{
     labels::{METRIC_NAME, MatchOp, Matcher, Selector},
     slo::{Indicator, Slo},
-    source::{Config, Source},
+    source::{self, Config, Source},
     spec::{Diagnostic, Specs},
     time::{Timestamp, format_duration},
 };
@@ -37,7 +37,7 @@ const NEAR: usize = 3;
 /// # Errors
 /// When the server cannot be asked.
 pub(super) fn warnings(url: &str, specs: &Specs, now: Timestamp) -> anyhow::Result<Vec<Diagnostic>> {
-    let address = url.parse().context("cannot use the URL of --live")?;
+    let address = source::address(url).context("cannot use the URL of --live")?;
     let source = Source::new(Config::new("--live", address))?;
     let live = Live { source: Arc::new(source), now };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -28,8 +28,8 @@ use tokio::{
 
 use super::service::{Phase, Series, Service};
 use crate::{
+    client::with_causes,
     prompb::generated::v1,
-    source::with_causes,
     time::{Clock, Timestamp},
 };
 

@@ -76,9 +76,9 @@ impl SegmentHeader {
 
     pub(super) fn decode(bytes: &[u8; SEGMENT_HEADER_BYTES]) -> Result<Self, HeaderError> {
         if xxh3_64(&bytes[..40]) != u64_at(bytes, 40) {
-            // Of a header that was not written to its end some bytes are zero, and no others are there.
-            let is_torn = bytes.iter().zip(MAGIC).all(|(byte, ours)| byte == ours || *byte == 0);
-            return Err(if is_torn { HeaderError::Damaged } else { HeaderError::Foreign });
+            // Of a header that was not written to its end some bytes are zero, and disks change one bit, not a word.
+            let others = bytes.iter().zip(MAGIC).filter(|(byte, ours)| byte != ours && **byte != 0);
+            return Err(if others.count() <= 1 { HeaderError::Damaged } else { HeaderError::Foreign });
         }
         match u32_at(bytes, 8) {
             _ if bytes[..8] != *MAGIC => Err(HeaderError::Foreign),
@@ -196,6 +196,7 @@ mod tests {
     fn a_segment_header_says_what_is_wrong_with_it() {
         check(|_| (), Ok(HEADER));
         check(|bytes| bytes[20] ^= 1, Err(HeaderError::Damaged));
+        check(|bytes| bytes[5] ^= 2, Err(HeaderError::Damaged));
         check(|bytes| bytes.fill(0), Err(HeaderError::Damaged));
         check(|bytes| bytes[5..].fill(0), Err(HeaderError::Damaged));
         check(|bytes| bytes[..4].copy_from_slice(b"\x7fELF"), Err(HeaderError::Foreign));

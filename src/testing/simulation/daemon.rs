@@ -210,6 +210,11 @@ impl Daemon {
         Some(result.map(|_| (position, at)).map_err(|error| error.to_string()))
     }
 
+    /// Whether the log takes requests.
+    pub(super) fn accepts(&self) -> bool {
+        self.log.accepts().is_ok()
+    }
+
     /// Begins to end, when the last tick is done and nobody writes any more: what is left is for
     /// [`commit`](Self::commit). Returns whether the log is whole.
     pub(super) fn close(&mut self, now: Timestamp) -> (Vec<Answered>, bool, Position) {

@@ -53,7 +53,11 @@ impl Credentials {
 // === impl Secret ===
 
 impl Secret {
-    fn read(&self) -> Result<String, String> {
+    /// The text, or why there is none.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn read(&self) -> Result<String, String> {
         match self {
             Self::Text(text) => Ok(text.clone()),
             Self::File(file) => {

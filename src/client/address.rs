@@ -9,12 +9,12 @@ use percent_encoding::percent_decode_str;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use super::{CertificateError, Config, Credentials, Secret};
+use super::{CertificateError, Config, Credentials, Identity, Secret};
 
-/// The URL of a server up to `/api/v1`, without user and password, which it keeps to itself.
+/// The URL of a server, without user and password, which it keeps to itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Address {
     scheme: http::uri::Scheme,
@@ -27,7 +27,7 @@ pub struct Address {
 /// A text that is no address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; write http://host:port or https://host/prefix")]
-pub struct AddressError(String);
+pub struct AddressError(pub String);
 
 // === impl Address ===
 
@@ -37,9 +37,14 @@ impl Address {
         self.credentials.as_ref()
     }
 
-    /// Of a path below `/api/v1`.
+    /// The path, without a slash at its end.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Of a path below it, which begins with a slash unless it is empty.
     pub(super) fn join(&self, path: &str) -> Result<Uri, http::Error> {
-        let path = format!("{}/api/v1/{path}", self.prefix);
+        let path = format!("{}{path}", self.prefix);
         let scheme = self.scheme.clone();
         Uri::builder().scheme(scheme).authority(self.authority.as_str()).path_and_query(path).build()
     }
@@ -67,9 +72,6 @@ impl FromStr for Address {
             None => (None, authority),
         };
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        if prefix.ends_with("/api/v1") {
-            return Err(error("it ends in /api/v1, which slod adds itself".to_owned()));
-        }
         Ok(Self { scheme, authority: authority.to_owned(), prefix, credentials: user.map(basic) })
     }
 }
@@ -92,24 +94,41 @@ impl fmt::Display for Address {
 pub(super) fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>, CertificateError> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
+    // A batch is written as a head and a body, which must not wait for each other's acknowledgement.
+    http.set_nodelay(true);
     http.set_connect_timeout(Some(config.timeout));
-    let tls = tls(config).map_err(|reason| CertificateError { file: config.ca_file.clone(), reason })?;
+    let tls = tls(config)?;
     Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http))
 }
 
-fn tls(config: &Config) -> Result<ClientConfig, String> {
+fn tls(config: &Config) -> Result<ClientConfig, CertificateError> {
+    let ca_file = config.tls.ca_file.as_ref();
+    let error = |reason| CertificateError { file: ca_file.cloned(), reason };
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = match &config.ca_file {
-        Some(file) => builder.with_root_certificates(roots(file)?),
+        .map_err(|reason| error(reason.to_string()))?;
+    let builder = match ca_file {
+        Some(file) => builder.with_root_certificates(roots(file).map_err(error)?),
         None if config.address.is_https() => {
-            builder.with_native_roots().map_err(|error| error.to_string())?
+            builder.with_native_roots().map_err(|reason| error(reason.to_string()))?
         }
         // Nothing is encrypted, and a machine without certificates is fine.
         None => builder.with_root_certificates(RootCertStore::empty()),
     };
-    Ok(builder.with_no_client_auth())
+    let Some(identity) = &config.tls.identity else { return Ok(builder.with_no_client_auth()) };
+    let error = |reason| CertificateError { file: Some(identity.cert_file.clone()), reason };
+    let (certificates, key) = shown(identity).map_err(error)?;
+    builder.with_client_auth_cert(certificates, key).map_err(|reason| error(reason.to_string()))
+}
+
+/// What is shown to the server.
+fn shown(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let certificates =
+        CertificateDer::pem_file_iter(&identity.cert_file).map_err(|error| error.to_string())?;
+    let certificates = certificates.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let key = PrivateKeyDer::from_pem_file(&identity.key_file)
+        .map_err(|error| format!("{}: {error}", identity.key_file.display()))?;
+    Ok((certificates, key))
 }
 
 fn roots(file: &Path) -> Result<RootCertStore, String> {
@@ -119,4 +138,24 @@ fn roots(file: &Path) -> Result<RootCertStore, String> {
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
     if roots.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(roots) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_prefix_and_hides_its_password() {
+        #[track_caller]
+        fn check(url: &str, expected: &str) {
+            let address: Address = url.parse().unwrap();
+            assert_eq!(address.to_string(), expected);
+            assert_eq!(address.join("/query").unwrap().to_string(), format!("{expected}/query"));
+        }
+        check("http://p:9090", "http://p:9090");
+        check("https://a:b%40c@[::1]:9090/x/y/", "https://[::1]:9090/x/y");
+        let address: Address = "http://a:b%40c@p".parse().unwrap();
+        let expected = Credentials::Basic { username: "a".into(), password: Secret::Text("b@c".into()) };
+        assert_eq!(address.credentials(), Some(&expected));
+    }
 }

@@ -1,3 +1,5 @@
+//! Windows of the past, as a copy tells them, and as they were.
+
 use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;

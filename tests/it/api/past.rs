@@ -134,7 +134,8 @@ impl Said {
 /// events are taken to be even. Where the burn rate of the service jumps by 20 in it, the events up to the cut are
 /// off by a quarter of the slot at most.
 fn off_by(window: Duration) -> f64 {
-    let minutes = window.as_secs() / 60;
+    // There is nothing before the two days.
+    let minutes = (window.as_secs() / 60).min(44 * 60);
     let slot = if minutes < 30 { 2.0 } else { 20.0 };
     2.0 * 20.0 * slot / 4.0 / minutes as f64
 }

@@ -21,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use prometheus::proto::MetricFamily;
 
 use crate::{
+    exposition,
     report::{Report, Roster},
     time::Timestamp,
     web::{Question, Reply},
@@ -35,6 +36,8 @@ use parameters::Parameters;
 pub struct Facts<'a> {
     /// The newest report.
     pub report: Arc<Report>,
+    /// Which series of it are published.
+    pub exposition: &'a exposition::Config,
     /// slod's metrics about itself.
     pub own: Vec<MetricFamily>,
     /// The clock's time.

@@ -6,6 +6,7 @@
 
 mod alerting;
 mod client;
+mod exposition;
 mod sources;
 pub mod specs;
 
@@ -22,7 +23,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     engine,
     ingest::{self, ha},
-    notifier, spec,
+    notifier, remote_write, spec,
     storage::log::{self, Durability},
     time, web,
 };
@@ -48,6 +49,10 @@ pub struct Config {
     pub groups_per_slo_max: usize,
     /// Who is told of alerts.
     pub alerting: notifier::Config,
+    /// What is published.
+    pub exposition: crate::exposition::Config,
+    /// Where it is written to beside.
+    pub remote_write: Vec<remote_write::Config>,
     /// The HTTP side.
     pub web: web::Config,
     /// The write path.
@@ -79,6 +84,8 @@ struct Raw {
     sources: Vec<sources::RawSource>,
     sloth: RawSloth,
     alerting: alerting::RawAlerting,
+    exposition: exposition::RawExposition,
+    remote_write: Vec<exposition::RawRemoteWrite>,
     web: RawWeb,
     storage: RawStorage,
     ingest: RawIngest,
@@ -253,6 +260,8 @@ impl Raw {
             sources: sources::validate(self.sources, base, engine.stale_after)?,
             sloth_default_slo_period: self.sloth.validate()?,
             alerting: self.alerting.validate(base, self.web.external_url()?)?,
+            exposition: self.exposition.validate()?,
+            remote_write: exposition::validate_remote_write(self.remote_write, base)?,
             web: self.web.validate()?,
             ingest: ingest::Config {
                 ha: self.ha.validate()?,
@@ -551,6 +560,8 @@ mod tests {
         assert_eq!(format!("{:?}", example.ingest), format!("{:?}", defaults.ingest));
         assert_eq!(example.sources, defaults.sources);
         assert_eq!(example.alerting, defaults.alerting);
+        assert_eq!(example.exposition, defaults.exposition);
+        assert_eq!(example.remote_write, defaults.remote_write);
         assert_eq!(example.sloth_default_slo_period, defaults.sloth_default_slo_period);
         assert_eq!(example.storage_path, defaults.storage_path);
         assert_eq!(example.groups_per_slo_max, defaults.groups_per_slo_max);

@@ -11,6 +11,7 @@ mod keeping;
 mod notifying;
 mod pulling;
 mod reload;
+mod remote_writing;
 mod throttle;
 mod ticker;
 
@@ -31,7 +32,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
-    exposition,
+    exposition::{self, Encoding, Format, Pages, Wanted},
     ingest::{Ingest, WriteError, WriteStats},
     pipeline::{self, Pipeline},
     prompb::Version,
@@ -55,6 +56,7 @@ use notifying::Notifying;
 use pulling::Pulling;
 use reload::Reloader;
 pub use reload::Source;
+use remote_writing::RemoteWriting;
 use throttle::Throttle;
 use ticker::{CALLS_MAX, Call, Calls, Duties, Ticker};
 
@@ -68,6 +70,8 @@ pub struct Daemon {
     notifying: Notifying,
     interval: Duration,
     server: Server,
+    /// Ends with the daemon.
+    remote_writing: RemoteWriting,
     data: DataDirectory,
 }
 
@@ -85,6 +89,8 @@ pub struct Shared {
     /// When the last evaluation was done, in milliseconds of steady time.
     evaluated_ms: AtomicU64,
     last_request: Arc<Latest>,
+    pages: Pages,
+    exposition: exposition::Config,
     log: RefusalLog,
     /// `None` where there is nothing to read anew.
     reloader: Option<Reloader>,
@@ -147,6 +153,8 @@ impl Daemon {
             calls,
             evaluated_ms: AtomicU64::new(0),
             last_request: Arc::clone(pipeline.last_request()),
+            pages: Pages::new(config.exposition.clone()),
+            exposition: config.exposition.clone(),
             log: RefusalLog::default(),
             reloader,
         });
@@ -159,11 +167,13 @@ impl Daemon {
             let backfill = || Backfilling::start(source, core, of.delay, instances, Arc::clone(&shared));
             duties.backfilling = of.backfill_after.map(|_| backfill());
         }
+        let remote_writing = RemoteWriting::start(config.remote_write, &config.exposition, &shared)
+            .context("cannot use remote_write")?;
         let listen_address = config.web.listen_address;
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
             .await
             .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
-        Ok(Self { shared, pipeline, duties, notifying, called, interval, server, data })
+        Ok(Self { shared, pipeline, duties, notifying, called, interval, server, remote_writing, data })
     }
 
     /// The address it listens on.
@@ -196,6 +206,7 @@ impl Daemon {
         tracing::info!("all requests are done, evaluating once more");
         tokio::task::spawn_blocking(|| ticker.stop()).await??;
         self.notifying.finish().await;
+        drop(self.remote_writing);
         drop(self.data);
         tracing::info!("slod is down");
         Ok(())
@@ -295,11 +306,19 @@ impl web::Service for Shared {
         ingest.request_duration.record(duration);
     }
 
-    fn metrics(&self) -> Result<Page, String> {
-        let report = self.report().unwrap_or_default().snapshot();
-        let text = exposition::render(&report, &self.telemetry.gather())
-            .map_err(|error| format!("cannot encode metrics: {error}"))?;
-        Ok(Page { content_type: exposition::CONTENT_TYPE, text })
+    fn metrics(&self, accept: &str, accept_encoding: &str) -> Page {
+        let wanted =
+            Wanted { format: Format::negotiated(accept), encoding: Encoding::negotiated(accept_encoding) };
+        // Of a report that comes in between, the next page is made anew.
+        let evaluation = self.evaluated_ms.load(Ordering::Relaxed);
+        let moment = exposition::Moment { evaluation, now: self.clock.elapsed() };
+        let page =
+            self.pages.page(moment, wanted, || (self.report().unwrap_or_default(), self.telemetry.gather()));
+        Page {
+            content_type: wanted.format.content_type(),
+            content_encoding: wanted.encoding.content_encoding(),
+            chunks: page.chunks,
+        }
     }
 
     fn reload(&self) -> Result<usize, String> {

@@ -44,6 +44,7 @@ pub mod storage;
 pub mod web;
 
 pub mod api;
+pub mod remote_write;
 
 pub mod config;
 pub mod testing;

@@ -41,6 +41,8 @@ pub struct Telemetry {
     pub state: StateMetrics,
     /// Counted when others are told of alerts.
     pub notifications: NotificationMetrics,
+    /// What is written to other servers.
+    pub remote_write: RemoteWriteMetrics,
 }
 
 /// Metrics of the write path.
@@ -212,6 +214,16 @@ pub struct StateMetrics {
     pub set_aside: IntCounter,
 }
 
+/// Metrics of the published series that are written to other servers, by the name of the server.
+#[derive(Clone, Debug)]
+pub struct RemoteWriteMetrics {
+    samples: IntCounterVec,
+    requests: IntCounterVec,
+    queue_bytes: IntGaugeVec,
+    queue_samples: IntGaugeVec,
+    last_success: GaugeVec,
+}
+
 /// A distribution of durations, published as a summary since start.
 #[derive(Clone, Debug)]
 pub struct Latency(Arc<LatencyInner>);
@@ -256,6 +268,7 @@ impl Telemetry {
             specs: SpecMetrics::new(&registry),
             state: StateMetrics::new(&registry),
             notifications: NotificationMetrics::new(&registry),
+            remote_write: RemoteWriteMetrics::new(&registry),
             registry,
         };
         telemetry.register_process();
@@ -694,6 +707,76 @@ impl StateMetrics {
             self.last_checkpoint.set(at_seconds);
             self.last_checkpoint_bytes.set(bytes as i64);
         }
+    }
+}
+
+impl RemoteWriteMetrics {
+    fn new(registry: &Registry) -> Self {
+        let last_success = Opts::new(
+            "slod_remote_write_last_success_timestamp_seconds",
+            "When series were last written to a server.",
+        );
+        let last_success = GaugeVec::new(last_success, &["to"]).expect("a fixed, valid name");
+        register(registry, last_success.clone());
+        Self {
+            samples: counter_vec(
+                registry,
+                "slod_remote_write_samples_total",
+                "Samples for other servers by what became of them: sent, refused by the server, or dropped because too many waited.",
+                &["to", "outcome"],
+            ),
+            requests: counter_vec(
+                registry,
+                "slod_remote_write_requests_total",
+                "Requests to other servers by what came of them; one that failed is repeated.",
+                &["to", "outcome"],
+            ),
+            queue_bytes: int_gauge_vec(
+                registry,
+                "slod_remote_write_queue_bytes",
+                "Bytes of requests that wait to be sent to a server.",
+                &["to"],
+            ),
+            queue_samples: int_gauge_vec(
+                registry,
+                "slod_remote_write_queue_samples",
+                "Samples that wait to be sent to a server.",
+                &["to"],
+            ),
+            last_success,
+        }
+    }
+
+    /// Shows every series of a server from the start, so that `rate()` sees the first of a kind.
+    pub fn begin(&self, to: &str) {
+        for outcome in ["sent", "refused", "dropped"] {
+            self.note_samples(to, outcome, 0);
+        }
+        for outcome in ["sent", "refused", "failed"] {
+            self.requests.with_label_values(&[to, outcome]).inc_by(0);
+        }
+        self.note_queue(to, 0, 0);
+    }
+
+    /// Notes what became of samples.
+    pub fn note_samples(&self, to: &str, outcome: &str, count: usize) {
+        self.samples.with_label_values(&[to, outcome]).inc_by(count as u64);
+    }
+
+    /// Notes what came of a request.
+    pub fn note_request(&self, to: &str, outcome: &str) {
+        self.requests.with_label_values(&[to, outcome]).inc();
+    }
+
+    /// Notes what waits.
+    pub fn note_queue(&self, to: &str, bytes: usize, samples: usize) {
+        self.queue_bytes.with_label_values(&[to]).set(bytes as i64);
+        self.queue_samples.with_label_values(&[to]).set(samples as i64);
+    }
+
+    /// Notes when a request was taken.
+    pub fn note_success(&self, to: &str, at_seconds: f64) {
+        self.last_success.with_label_values(&[to]).set(at_seconds);
     }
 }
 

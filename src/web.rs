@@ -4,6 +4,7 @@
 //! header sections, connections and the time a client may take are bounded.
 
 mod api;
+mod body;
 mod negotiation;
 mod respond;
 mod server;
@@ -31,11 +32,8 @@ pub trait Service: Debug + Send + Sync + 'static {
     /// Notes how a write request was answered.
     fn note_write(&self, status: u16, duration: Duration);
 
-    /// What `/metrics` shows.
-    ///
-    /// # Errors
-    /// When it cannot be encoded, with the reason.
-    fn metrics(&self) -> Result<Page, String>;
+    /// What `/metrics` shows whom, by the headers `Accept` and `Accept-Encoding`. Takes its time.
+    fn metrics(&self, accept: &str, accept_encoding: &str) -> Page;
 
     /// Reads the specs anew and puts them in force. Returns how many SLOs there are. Takes its time.
     ///
@@ -64,8 +62,10 @@ pub type Writing<'a> = Pin<Box<dyn Future<Output = Result<WriteStats, WriteError
 pub struct Page {
     /// The value of the header `Content-Type`.
     pub content_type: &'static str,
-    /// The page.
-    pub text: String,
+    /// The value of the header `Content-Encoding`, if it is compressed.
+    pub content_encoding: Option<&'static str>,
+    /// One after the other they are the page, which other answers may share.
+    pub chunks: Arc<Vec<Bytes>>,
 }
 
 /// Where to listen, and the bounds of what comes in.

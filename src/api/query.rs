@@ -157,13 +157,13 @@ impl Prepared {
         facts: &Facts<'_>,
     ) -> Track {
         let evaluated = facts.report.evaluated_at;
-        let history = series.past.and_then(|origin| {
+        let history = series.past.as_ref().and_then(|origin| {
             Some((origin, facts.report.view_at(origin.place)?, pasts.get(&origin.place)?))
         });
         let mut whole_from = self.whole_from;
         let mut past_value = |at: Timestamp| {
             let (origin, view, past) = history.as_ref()?;
-            let found = origin.at(view, past, series.present, at)?;
+            let found = origin.at(view, past, at)?;
             if found.share < 1.0 {
                 whole_from = whole_from.max(Some(at));
             }
@@ -221,8 +221,8 @@ fn pasts(
 ) -> Result<Pasts, Fault> {
     let is_past = |moments: &Moments| moments.start < facts.report.evaluated_at;
     let of_past = selected.iter().zip(looks).filter(|(_, (_, moments))| moments.iter().any(is_past));
-    let origins = of_past.flat_map(|(series, _)| series.iter().filter_map(|series| series.past));
-    let mut places: Vec<usize> = origins.map(|Origin { place, .. }| place).collect();
+    let origins = of_past.flat_map(|(series, _)| series.iter().filter_map(|series| series.past.as_ref()));
+    let mut places: Vec<usize> = origins.map(|Origin { place, .. }| *place).collect();
     places.sort_unstable();
     places.dedup();
     if places.len() > HISTORIES_MAX {

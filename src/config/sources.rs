@@ -126,7 +126,7 @@ fn check_interval(pull_interval: Duration, delay: Duration, stale_after: Duratio
     Ok(())
 }
 
-fn external_labels(labels: &BTreeMap<String, String>) -> anyhow::Result<Labels> {
+pub(super) fn external_labels(labels: &BTreeMap<String, String>) -> anyhow::Result<Labels> {
     ensure!(
         !labels.contains_key(METRIC_NAME),
         "external_labels has {METRIC_NAME}, which every series has itself"

@@ -34,6 +34,7 @@ pub(super) fn answer(shared: &Shared, question: &Question) -> Option<Reply> {
         let copied = |roster: &Arc<Roster>, places: &[usize]| copied(shared, roster, places, &is_outdated);
         let facts = Facts {
             report: shared.report().unwrap_or_default(),
+            exposition: &shared.exposition,
             own: shared.telemetry.gather(),
             now: shared.clock.now(),
             interval: shared.interval,

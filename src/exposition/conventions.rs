@@ -1,7 +1,8 @@
 //! Every series and label name that slod publishes about SLOs, with the help text of each.
 //!
 //! One place, because dashboards, rules and people's queries depend on them: a change here is a
-//! change of interface.
+//! change of interface. What Sloth's rules and Pyrra's generic rules call the same is here, too: those names
+//! are theirs.
 
 /// The SLO's name within its service.
 pub const LABEL_SLO: &str = "slo";
@@ -17,6 +18,19 @@ pub const LABEL_LONG_WINDOW: &str = "long_window";
 pub const LABEL_SHORT_WINDOW: &str = "short_window";
 /// One of the data statuses.
 pub const LABEL_STATUS: &str = "status";
+
+/// The prefix of the names of Sloth's error ratios: the window follows.
+pub const SLOTH_ERROR_RATIO_PREFIX: &str = "slo:sli_error:ratio_rate";
+/// Sloth's `<service>-<slo>`.
+pub const LABEL_SLOTH_ID: &str = "sloth_id";
+/// The service, as Sloth's series have it.
+pub const LABEL_SLOTH_SERVICE: &str = "sloth_service";
+/// The SLO's name, as Sloth's series have it.
+pub const LABEL_SLOTH_SLO: &str = "sloth_slo";
+/// The window of Sloth's ratios and of what is divided by them.
+pub const LABEL_SLOTH_WINDOW: &str = "sloth_window";
+/// What tells SLOs of the same name apart, which Pyrra itself does not.
+pub const LABEL_NAMESPACE: &str = "namespace";
 
 /// Name, help text and type of a published family.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +105,49 @@ pub const LAST_SAMPLE: Family = gauge(
 pub const INFO: Family =
     gauge("slo_info", "Always 1; labels carry what the SLO's specification says about it.");
 
+// --- what Sloth's rules record ---
+
+/// Error ratio per window; the name goes on with the window.
+pub const SLOTH_ERROR_RATIO: Family =
+    gauge(SLOTH_ERROR_RATIO_PREFIX, "Bad events divided by all events in the window, as Sloth names it.");
+/// The target.
+pub const SLOTH_OBJECTIVE: Family =
+    gauge("slo:objective:ratio", "Promised ratio of good events, as Sloth names it.");
+/// The budget.
+pub const SLOTH_ERROR_BUDGET: Family =
+    gauge("slo:error_budget:ratio", "Ratio of bad events that the promise allows, as Sloth names it.");
+/// The period.
+pub const SLOTH_PERIOD: Family =
+    gauge("slo:time_period:days", "Days of the SLO's window, as Sloth names it.");
+/// Burn rate in the shortest window.
+pub const SLOTH_CURRENT_BURN_RATE: Family =
+    gauge("slo:current_burn_rate:ratio", "Burn rate in the shortest window, as Sloth names it.");
+/// Burn rate in the period.
+pub const SLOTH_PERIOD_BURN_RATE: Family =
+    gauge("slo:period_burn_rate:ratio", "Spent share of the error budget, as Sloth names it.");
+/// What is left.
+pub const SLOTH_REMAINING: Family =
+    gauge("slo:period_error_budget_remaining:ratio", "Share of the error budget left, as Sloth names it.");
+/// Information.
+pub const SLOTH_INFO: Family = gauge("sloth_slo_info", "Always 1; labels say what Sloth's say about an SLO.");
+
+// --- what Pyrra's generic rules record ---
+
+/// The target.
+pub const PYRRA_OBJECTIVE: Family =
+    gauge("pyrra_objective", "Promised ratio of good events, as Pyrra names it.");
+/// The period.
+pub const PYRRA_WINDOW: Family = gauge("pyrra_window", "Seconds of the SLO's window, as Pyrra names it.");
+/// What was good.
+pub const PYRRA_AVAILABILITY: Family =
+    gauge("pyrra_availability", "Ratio of good events in the SLO's window, as Pyrra names it.");
+/// All events.
+pub const PYRRA_REQUESTS: Family =
+    counter("pyrra_requests_total", "Events counted for the SLO, as Pyrra names it.");
+/// Bad events.
+pub const PYRRA_ERRORS: Family =
+    counter("pyrra_errors_total", "Bad events counted for the SLO, as Pyrra names it.");
+
 /// slod's own families, in the order of the page.
 pub const OWN: [Family; 14] = [
     ERROR_BUDGET_REMAINING,
@@ -108,3 +165,19 @@ pub const OWN: [Family; 14] = [
     LAST_SAMPLE,
     INFO,
 ];
+
+/// Sloth's.
+pub const SLOTH: [Family; 8] = [
+    SLOTH_ERROR_RATIO,
+    SLOTH_OBJECTIVE,
+    SLOTH_ERROR_BUDGET,
+    SLOTH_PERIOD,
+    SLOTH_CURRENT_BURN_RATE,
+    SLOTH_PERIOD_BURN_RATE,
+    SLOTH_REMAINING,
+    SLOTH_INFO,
+];
+
+/// Pyrra's.
+pub const PYRRA: [Family; 5] =
+    [PYRRA_OBJECTIVE, PYRRA_WINDOW, PYRRA_AVAILABILITY, PYRRA_REQUESTS, PYRRA_ERRORS];

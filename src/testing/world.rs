@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use prost::Message;
 
 use crate::{
-    api, engine,
+    api, engine, exposition,
     ingest::{self, WriteError, WriteStats},
     labels::Labels,
     matching::Instances,
@@ -125,6 +125,7 @@ impl World {
         };
         let facts = api::Facts {
             report: Arc::clone(report),
+            exposition: &exposition::Config::default(),
             own: self.telemetry.gather(),
             now,
             interval: Duration::from_secs(1),

@@ -3,15 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
-    header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+        RETRY_AFTER, VARY,
+    },
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Config, SharedService, api, negotiation};
+use super::{Config, SharedService, api, body::Pieces, negotiation};
 use crate::{
     ingest::{WriteError, WriteStats},
     prompb::Version,
@@ -30,7 +33,7 @@ pub(super) struct Responder {
     askers: Arc<Semaphore>,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Pieces>;
 
 /// A request that is not served, and why.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ const LANDING: &str = "\
 slod, a streaming SLO evaluator
 
 POST /api/v1/write   Prometheus remote-write 1.0 and 2.0
-GET  /metrics        SLOs and slod itself, Prometheus text format
+GET  /metrics        SLOs and slod itself, Prometheus text format or OpenMetrics
 GET  /api/v1/query   queries about them, and the rest of Prometheus' API that reads
 GET  /-/healthy      200 while the process runs
 GET  /-/ready        200 once SLOs are evaluated
@@ -88,7 +91,7 @@ impl Responder {
             "/-/reload" => not_allowed("POST, PUT"),
             "/" | "/metrics" | "/-/healthy" | "/-/ready" if !is_read => not_allowed("GET, HEAD"),
             "/" => text(StatusCode::OK, LANDING),
-            "/metrics" => self.metrics().await,
+            "/metrics" => self.metrics(request.headers()).await,
             "/-/healthy" => text(StatusCode::OK, "slod is healthy\n"),
             "/-/ready" => self.ready(),
             _ if path.starts_with(API) && (is_read || *method == Method::POST) => self.ask(request).await,
@@ -98,18 +101,24 @@ impl Responder {
     }
 
     /// Rendered away from the threads that serve requests, so that a large page holds up no sender.
-    async fn metrics(&self) -> Answer {
+    async fn metrics(&self, headers: &HeaderMap) -> Answer {
         let _permit = self.renderers.acquire().await.expect("the semaphore is never closed");
         let service = Arc::clone(&self.service);
-        let page = tokio::task::spawn_blocking(move || service.metrics()).await;
-        match page.unwrap_or_else(|error| Err(error.to_string())) {
+        let [accept, encoding] = [ACCEPT, ACCEPT_ENCODING].map(|name| joined(headers, &name));
+        let page = tokio::task::spawn_blocking(move || service.metrics(&accept, &encoding)).await;
+        match page {
             Ok(page) => {
-                let mut answer = text(StatusCode::OK, page.text);
-                let content_type = HeaderValue::from_static(page.content_type);
-                answer.headers_mut().insert(CONTENT_TYPE, content_type);
+                let mut answer = Response::new(Pieces::from(page.chunks));
+                let headers = answer.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+                headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+                let encoding = page.content_encoding.map(HeaderValue::from_static);
+                headers.extend(encoding.map(|encoding| (CONTENT_ENCODING, encoding)));
                 answer
             }
-            Err(reason) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{reason}\n")),
+            Err(error) => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot render metrics: {error}\n"))
+            }
         }
     }
 
@@ -303,6 +312,12 @@ impl Fault {
     }
 }
 
+/// A list may come in several headers (RFC 9110, 5.3).
+fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.collect::<Vec<_>>().join(",")
+}
+
 fn not_allowed(allowed: &'static str) -> Answer {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("allowed: {allowed}\n"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
@@ -330,7 +345,7 @@ fn empty(status: StatusCode) -> Answer {
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Pieces::from(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer

@@ -152,7 +152,7 @@ fn recovered(from: &Path) -> String {
         findings.log.findings,
         findings.damaged,
         findings.left_behind,
-        exposition::render(&report.snapshot(), &[]).unwrap()
+        exposition::text(&report)
     )
 }
 

@@ -359,7 +359,7 @@ fn streamed(sent: &[Sent], specs: &str, at: Timestamp) -> BTreeMap<String, f64> 
     }
     let report = world.tick(at + DELAY);
     assert_eq!(report.evaluated_at, at);
-    numbers(&exposition::render(&report.snapshot(), &[]).unwrap())
+    numbers(&exposition::text(&report))
 }
 
 fn deliver(address: SocketAddr, body: &[u8], done: &AtomicBool) {

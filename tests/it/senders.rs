@@ -62,7 +62,7 @@ spec:
 const CONFIG: &str = "evaluation_delay: 1s\ningest: {warm_up: 5s}\n";
 const MANY_CHECKPOINTS: &str = "storage: {checkpoint_interval: 200ms}\n";
 const SOON_FAILOVER: &str = "ha: {failover_timeout: 5s}\n";
-const PAGE: &str = "slo_alert_state{service=\"shop\",severity=\"page\",slo=\"availability\"";
+const PAGE: &str = "slo_alert_state{service=\"shop\",slo=\"availability\",severity=\"page\"";
 const EVENTS_OF_ALL: &str = "{service=\"shop\",slo=\"availability\"";
 // What would have to be scraped by now, were it not for the damage.
 const SEVERAL_SCRAPES: Duration = Duration::from_secs(4);

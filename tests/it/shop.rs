@@ -39,7 +39,7 @@ spec:
 "#;
 
 /// The state of the page: 2 when it fires.
-pub const PAGE: &str = "slo_alert_state{service=\"shop\",severity=\"page\",slo=\"availability\"";
+pub const PAGE: &str = "slo_alert_state{service=\"shop\",slo=\"availability\",severity=\"page\"";
 pub const EVALUATED_TO: &str = "slod_evaluated_to_timestamp_seconds";
 const EVENTS: &str = "slo_events_total{service=\"shop\",slo=\"availability\"";
 const BAD: &str = "slo_bad_events_total{service=\"shop\",slo=\"availability\"";

@@ -1,7 +1,7 @@
 # The one door to every command: CI and people use the same. CI calls `make test` and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-peers test-deps check fmt fmt-check lint doc unit sim loom fuzz bench bench-peers schema rules clean
+.PHONY: help run test test-slow test-peers test-deps check fmt fmt-check lint doc unit sim loom fuzz bench bench-peers schema rules dashboards clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,9 +64,13 @@ schema: ## Write config/slo.schema.json anew
 	cargo run --quiet -- schema > target/slo.schema.json
 	mv target/slo.schema.json config/slo.schema.json
 
-rules: ## Write config/rules/slod.rules.yml anew
+rules: ## Write config/rules anew
 	cargo run --quiet -- rules > target/slod.rules.yml
-	mv target/slod.rules.yml config/rules/slod.rules.yml
+	cargo run --quiet -- rules --format prometheus-operator > target/slod.prometheusrule.yml
+	mv target/slod.rules.yml target/slod.prometheusrule.yml config/rules/
+
+dashboards: ## Write config/grafana anew
+	cargo run --quiet -- dashboards config/grafana
 
 clean: ## Remove everything that was built
 	cargo clean

@@ -12,17 +12,19 @@ mod serve;
 mod storage;
 
 use std::{
+    fs,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
     config::{self, Flags},
-    rules, spec,
+    dashboards, rules, spec,
 };
 
 /// slod evaluates service level objectives on a stream of Prometheus samples.
@@ -43,8 +45,10 @@ enum Command {
     Convert(ConvertArgs),
     /// Print the JSON Schema of slod's own spec format, for editors
     Schema,
-    /// Print a Prometheus rule file that alerts on slod's series
-    Rules,
+    /// Print Prometheus rules that alert on slod's series
+    Rules(RulesArgs),
+    /// Write Grafana dashboards of slod's series
+    Dashboards(DashboardsArgs),
     /// Fill a data directory with history, while no slod runs on it
     Backfill(backfill::BackfillArgs),
     /// Replay history: which alerts would have fired, and with --tune which settings do better
@@ -118,6 +122,29 @@ struct CheckArgs {
     fatal_warnings: bool,
 }
 
+#[derive(Debug, Args)]
+struct RulesArgs {
+    /// Who reads them
+    #[arg(long, value_enum, default_value_t = RulesFormat::Prometheus)]
+    format: RulesFormat,
+}
+
+/// Who reads rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RulesFormat {
+    /// A rule file of Prometheus
+    Prometheus,
+    /// A PrometheusRule of the Prometheus operator
+    PrometheusOperator,
+}
+
+#[derive(Debug, Args)]
+struct DashboardsArgs {
+    /// Directory for the files
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+}
+
 /// For whom to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -141,7 +168,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Convert(args) => convert::convert(&args),
         Command::Schema => convert::schema(),
-        Command::Rules => print(&rules::rule_file()).map(|()| ExitCode::SUCCESS),
+        Command::Rules(args) => print(&rules::rule_file(args.format.into())).map(|()| ExitCode::SUCCESS),
+        Command::Dashboards(args) => write_dashboards(&args).map(|()| ExitCode::SUCCESS),
         Command::Backfill(args) => backfill::backfill(&args),
         Command::Backtest(args) => backtest::backtest(&args),
         Command::Storage(args) => storage::storage(&args),
@@ -164,6 +192,25 @@ impl SpecArgs {
         let config = config::load(Some(&self.config_file), &Flags::default())?;
         let settings = config.spec_settings();
         Ok((if self.paths.is_empty() { config.specs } else { self.paths.clone() }, settings))
+    }
+}
+
+fn write_dashboards(args: &DashboardsArgs) -> anyhow::Result<()> {
+    for dashboard in dashboards::all() {
+        let path = args.directory.join(dashboard.file_name());
+        fs::write(&path, dashboard.json()).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+// === impl RulesFormat ===
+
+impl From<RulesFormat> for rules::Format {
+    fn from(format: RulesFormat) -> Self {
+        match format {
+            RulesFormat::Prometheus => Self::Prometheus,
+            RulesFormat::PrometheusOperator => Self::PrometheusOperator,
+        }
     }
 }
 

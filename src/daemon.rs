@@ -4,6 +4,7 @@
 //! on the runtime's threads and share the write path. Shutdown goes with the stream: the server stops
 //! accepting and finishes its requests, then the last tick counts them, then the data directory is let go.
 
+mod asking;
 mod backfilling;
 mod clock;
 mod keeping;
@@ -19,6 +20,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -44,7 +46,7 @@ use crate::{
     },
     telemetry::Telemetry,
     time::{Clock, Latest},
-    web::{self, Page, Server, Writing},
+    web::{self, Page, Question, Reply, Server, Writing},
 };
 
 use backfilling::Backfilling;
@@ -56,7 +58,7 @@ use reload::Reloader;
 pub use reload::Source;
 use remote_writing::RemoteWriting;
 use throttle::Throttle;
-use ticker::{Duties, Ticker};
+use ticker::{CALLS_MAX, Call, Calls, Duties, Ticker};
 
 /// A daemon with its address taken and its SLOs compiled, not yet running.
 #[derive(Debug)]
@@ -64,6 +66,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     pipeline: Pipeline,
     duties: Duties,
+    called: mpsc::Receiver<Call>,
     notifying: Notifying,
     interval: Duration,
     server: Server,
@@ -80,10 +83,14 @@ pub struct Shared {
     telemetry: Telemetry,
     clock: Arc<SystemClock>,
     report: ArcSwapOption<Report>,
+    interval: Duration,
+    /// To the thread that ticks.
+    calls: Calls,
     /// When the last evaluation was done, in milliseconds of steady time.
     evaluated_ms: AtomicU64,
     last_request: Arc<Latest>,
     pages: Pages,
+    exposition: exposition::Config,
     log: RefusalLog,
     /// `None` where there is nothing to read anew.
     reloader: Option<Reloader>,
@@ -135,15 +142,19 @@ impl Daemon {
         let Recovered { pipeline, log, store, .. } = recovered;
         let kept = Arc::new(log);
         let keeper = Keeper::start(config.checkpoint_interval, Arc::clone(&kept), store, &telemetry, &clock)?;
+        let (calls, called) = mpsc::sync_channel(CALLS_MAX);
         let shared = Arc::new(Shared {
             ingest: Arc::clone(pipeline.ingest()),
             kept,
             telemetry,
             clock,
             report: ArcSwapOption::empty(),
+            interval,
+            calls,
             evaluated_ms: AtomicU64::new(0),
             last_request: Arc::clone(pipeline.last_request()),
             pages: Pages::new(config.exposition.clone()),
+            exposition: config.exposition.clone(),
             log: RefusalLog::default(),
             reloader,
         });
@@ -162,7 +173,7 @@ impl Daemon {
         let server = Server::bind(config.web, Arc::clone(&shared) as web::SharedService)
             .await
             .with_context(|| format!("cannot listen on {listen_address} (web.listen_address)"))?;
-        Ok(Self { shared, pipeline, duties, notifying, interval, server, remote_writing, data })
+        Ok(Self { shared, pipeline, duties, notifying, called, interval, server, remote_writing, data })
     }
 
     /// The address it listens on.
@@ -186,7 +197,7 @@ impl Daemon {
         let address = self.local_address()?;
         tracing::info!(%address, data = %self.data.path().display(), "slod is up");
         let shared = Arc::clone(&self.shared);
-        let mut ticker = Ticker::start(self.pipeline, self.duties, shared, self.interval)?;
+        let mut ticker = Ticker::start(self.pipeline, self.duties, shared, self.interval, self.called)?;
         tokio::select! {
             () = self.server.run(stop) => (),
             // Without evaluations there is no point in going on: whoever runs us starts us anew.
@@ -312,6 +323,10 @@ impl web::Service for Shared {
 
     fn reload(&self) -> Result<usize, String> {
         Self::reload(self)
+    }
+
+    fn ask(&self, question: &Question) -> Option<Reply> {
+        asking::answer(self, question)
     }
 
     fn ready(&self) -> Result<(), String> {

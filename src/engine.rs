@@ -22,7 +22,7 @@ use crate::{
     report::{Report, Roster, Shape},
     telemetry::EvaluationMetrics,
     time::{Latest, SET_BACK_MIN, Timestamp},
-    window::{self, OpenSlots, SliId, Windows},
+    window::{self, Copied, OpenSlots, SliId, Windows},
 };
 use judged::{Judged, Moment};
 pub use state::{AlertMemory, ClockState, Exported, HeadState, Lost, Mark, Restored, SliState, State};
@@ -197,6 +197,15 @@ impl Engine {
                 Arc::default()
             }
         }
+    }
+
+    /// Copies of histories, by the places of their instances in reports of this roster. `None` if instances came or
+    /// went since: then a newer report has them.
+    pub fn copied(&self, roster: &Arc<Roster>, places: &[usize]) -> Option<Vec<Copied>> {
+        if !Arc::ptr_eq(&self.roster, roster) {
+            return None;
+        }
+        places.iter().map(|place| self.windows.copied(self.judged.get(*place)?.sli)).collect()
     }
 
     // --- instances come and go ---

@@ -19,11 +19,11 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prometheus::proto;
 
-use crate::report::Report;
+use crate::report::{Report, View};
 pub use format::{Encoding, Format};
 pub use pages::{Moment, Page, Pages, Wanted};
 use series::Repeated;
-pub use series::{Dialect, Kind};
+pub use series::{Dialect, Kind, Value};
 use sheet::{Output, Sheet};
 
 /// What is published.
@@ -35,6 +35,21 @@ pub struct Config {
     pub excluded: BTreeSet<String>,
     /// The labels and annotations of specs that are published; all without. What tells series apart always is.
     pub labels: Option<BTreeSet<String>>,
+}
+
+/// A series of a report.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// Its metric name.
+    pub name: &'a str,
+    /// Its other labels, sorted by name.
+    pub labels: &'a [(&'a str, &'a str)],
+    /// Where its value is found.
+    pub value: &'a Value,
+    /// The instance that it is of.
+    pub view: View<'a>,
+    /// The place of that instance in the report.
+    pub place: usize,
 }
 
 /// What makes pages of reports. It keeps what their lines have in common, and memory for the next one.
@@ -64,17 +79,36 @@ pub fn text(report: &Report) -> String {
 
 /// Calls `visit(name, labels, value)` for every series of a report, with its labels sorted by name.
 pub fn visit(report: &Report, config: &Config, mut visit: impl FnMut(&str, &[(&str, &str)], f64)) {
+    visit_some(
+        report,
+        config,
+        |_| true,
+        |shown| visit(shown.name, shown.labels, shown.value.of(&shown.view)),
+    );
+}
+
+/// Calls `visit` for every series of a report whose name is wanted.
+pub fn visit_some(
+    report: &Report,
+    config: &Config,
+    is_wanted: impl Fn(&str) -> bool,
+    mut visit: impl FnMut(Shown<'_>),
+) {
     let repeated = Repeated::of(report.views());
-    for view in report.views() {
+    for (place, view) in report.views().enumerate() {
         for dialect in config.dialects() {
             let identity = dialect.identity(&view, config, &repeated);
             let series = dialect.series(&view, config).into_iter();
             for series in series.filter(|series| config.publishes(series.kind)) {
+                let name = series.kind.name();
+                if !is_wanted(&name) {
+                    continue;
+                }
                 let further = identity.iter().filter(|(name, _)| !series.labels.contains_key(*name));
                 let mut labels: Vec<(&str, &str)> =
                     series.labels.iter().chain(further).map(|(name, value)| (*name, &**value)).collect();
                 labels.sort_unstable();
-                visit(&series.kind.name(), &labels, series.value.of(&view));
+                visit(Shown { name: &name, labels: &labels, value: &series.value, view, place });
             }
         }
     }
@@ -87,6 +121,12 @@ impl Config {
     pub fn families() -> impl Iterator<Item = &'static str> {
         let all = conventions::OWN.iter().chain(&conventions::SLOTH).chain(&conventions::PYRRA);
         all.map(|family| family.name)
+    }
+
+    /// Every family that is published.
+    pub fn published(&self) -> impl Iterator<Item = conventions::Family> {
+        let all = self.dialects().flat_map(Dialect::families);
+        all.copied().filter(|family| !self.excluded.contains(family.name))
     }
 
     fn dialects(&self) -> impl Iterator<Item = Dialect> {

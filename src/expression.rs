@@ -278,6 +278,14 @@ impl Expression {
         evaluation::evaluate(self, at, samples)
     }
 
+    /// As [`evaluate`](Self::evaluate), with the metric names of elements that keep them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn evaluate_named(&self, at: Timestamp, samples: &impl Samples) -> Result<Vector, Ambiguous> {
+        evaluation::evaluate_named(self, at, samples)
+    }
+
     /// Whether its value is a number and no vector.
     pub fn is_scalar(&self) -> bool {
         match self {
@@ -301,6 +309,16 @@ impl Expression {
             _ => selectors.extend(part.span().and_then(Span::selector)),
         });
         selectors
+    }
+
+    /// Every selector of the newest samples of series, with how long before the moment it looks.
+    pub fn latest(&self) -> Vec<(&Selector, Duration)> {
+        let mut latest = Vec::new();
+        self.visit(&mut |part| match part {
+            Self::Latest(selector, offset) => latest.push((selector, *offset)),
+            _ => (),
+        });
+        latest
     }
 
     /// How long before a moment the samples may lie that decide on its value.

@@ -34,6 +34,7 @@ pub mod report;
 
 pub mod engine;
 
+pub mod dashboards;
 pub mod exposition;
 pub mod notifier;
 pub mod pipeline;
@@ -42,6 +43,7 @@ pub mod source;
 pub mod storage;
 pub mod web;
 
+pub mod api;
 pub mod remote_write;
 
 pub mod config;

@@ -14,12 +14,12 @@ use crate::{
     labels::Labels,
     matching::{Beginning, Directory, Instances, Known, Plan, Role},
     prompb::Version,
-    report::Report,
+    report::{Report, Roster},
     sampling::{Answered, Order, Puller, PullerState, Sampler, SamplerState, Unanswered},
     slo::Slo,
     telemetry::{EvaluationMetrics, Telemetry},
     time::{Latest, Timestamp},
-    window::{OpenSlots, RowError, Scope},
+    window::{Copied, OpenSlots, RowError, Scope},
 };
 
 /// How its parts behave.
@@ -206,6 +206,11 @@ impl Pipeline {
     /// Judges every SLO.
     pub fn judge(&mut self, now: Timestamp) -> Arc<Report> {
         self.engine.tick(now, &self.last_request)
+    }
+
+    /// Copies of histories: see [`Engine::copied`].
+    pub fn copied(&self, roster: &Arc<Roster>, places: &[usize]) -> Option<Vec<Copied>> {
+        self.engine.copied(roster, places)
     }
 
     /// Counts again what was written down of a request, evaluating on the way what was due before it came: steps each

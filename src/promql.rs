@@ -30,7 +30,7 @@ mod tokens;
 mod write;
 
 pub use compile::{Asked, Compiled, Doubt, Refusal, Settings, Template, compile, compile_at_steps};
-pub use instant::expression;
+pub use instant::{expression, expression_without_ranges};
 pub use write::{Queries, count_of, queries};
 
 use tokens::Tokens;
@@ -59,6 +59,21 @@ pub struct Error {
 pub fn selector(text: &str) -> Result<Selector, Error> {
     let parsed = Parsed::new(text)?;
     lower_lone_selector(&parsed.root).map_err(|refused| parsed.error(&refused))
+}
+
+/// Parses a selector that stands alone, and need not name a metric.
+///
+/// # Errors
+/// When the text is no PromQL, or more than a selector.
+pub fn any_selector(text: &str) -> Result<Selector, Error> {
+    let parsed = Parsed::new(text)?;
+    let lowered = match without_parentheses(&parsed.root) {
+        expr @ Expr::VectorSelector(vector) if vector.offset.is_none() && vector.at.is_none() => {
+            lower_any_selector(expr, vector)
+        }
+        expr => refuse(expr, "only a selector is accepted here, such as slo_burn_rate{service=\"shop\"}"),
+    };
+    lowered.map_err(|refused| parsed.error(&refused))
 }
 
 /// Whether a name ends as those of counters, histograms and summaries do (OpenMetrics).
@@ -139,6 +154,14 @@ fn lower_lone_selector(expr: &Expr) -> Result<Selector, Refused<'_>> {
 }
 
 fn lower_selector<'e>(expr: &'e Expr, vector: &VectorSelector) -> Result<Selector, Refused<'e>> {
+    let selector = lower_any_selector(expr, vector)?;
+    if !selector.matchers.iter().any(|matcher| matcher.name() == METRIC_NAME && !matcher.matches("")) {
+        return refuse_wrong(expr, "a selector without a metric name would match every metric; name one");
+    }
+    Ok(selector)
+}
+
+fn lower_any_selector<'e>(expr: &'e Expr, vector: &VectorSelector) -> Result<Selector, Refused<'e>> {
     if !vector.matchers.or_matchers.is_empty() {
         return refuse_wrong(
             expr,
@@ -149,9 +172,6 @@ fn lower_selector<'e>(expr: &'e Expr, vector: &VectorSelector) -> Result<Selecto
     matchers.splice(0..0, vector.name.as_deref().map(|name| Matcher::equal(METRIC_NAME, name)));
     // Stable: the conditions on the name first, the others as written.
     matchers.sort_by_key(|matcher| matcher.name() != METRIC_NAME);
-    if !matchers.iter().any(|matcher| matcher.name() == METRIC_NAME && !matcher.matches("")) {
-        return refuse_wrong(expr, "a selector without a metric name would match every metric; name one");
-    }
     Ok(Selector { matchers })
 }
 

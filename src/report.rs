@@ -287,6 +287,11 @@ impl Report {
         (0..self.rows.len()).map(|number| self.view(number))
     }
 
+    /// What was found of the instance at a place.
+    pub fn view_at(&self, place: usize) -> Option<View<'_>> {
+        (place < self.rows.len()).then(|| self.view(place))
+    }
+
     fn view(&self, number: usize) -> View<'_> {
         let Member { slo, group, role, shape, counts_at, budgets_at, alerts_at } =
             &self.roster.members[number];

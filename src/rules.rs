@@ -1,4 +1,5 @@
-//! The Prometheus rule file that turns slod's published series into alerts.
+//! The Prometheus rules that turn slod's published series into alerts, as a file or as the manifest of the Prometheus
+//! operator.
 //!
 //! It does not know any SLO: each rule reads the series of all of them, so the file stays the same
 //! whatever is specified. Windows, factors, `for` and `keep_firing_for` of burn-rate alerts have been
@@ -13,10 +14,36 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_saphyr::LitStr;
 
+/// Who reads the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus: a rule file.
+    #[default]
+    Prometheus,
+    /// The Prometheus operator: a manifest of the kind `PrometheusRule`.
+    PrometheusOperator,
+}
+
 /// A rule file, in the form Prometheus reads.
 #[derive(Debug, Serialize)]
 struct RuleFile {
     groups: Vec<Group>,
+}
+
+/// A manifest for the Prometheus operator.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Metadata,
+    spec: RuleFile,
+}
+
+#[derive(Debug, Serialize)]
+struct Metadata {
+    name: &'static str,
+    labels: BTreeMap<&'static str, &'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,6 +118,12 @@ const EXHAUSTION: &str = r#"
 {{ end -}}
 "#;
 
+const RECOVERY: &str = r#"
+{{- range query (printf "max(slo_time_to_recovery_seconds{%s}) > 0" $of) -}}
+  Without further bad events it is positive again in {{ .Value | humanizeDuration }}.
+{{ end -}}
+"#;
+
 const WORST_GROUP: &str = r#"
 {{- $groups := query (printf "slo_alert_state{%sseverity=%q}" $of $labels.severity) | len -}}
 {{- if gt $groups 1 }}Each number is the worst among {{ $groups }} groups.{{ end -}}
@@ -103,15 +136,19 @@ const RUNBOOK: &str = r#"
 {{- end -}}
 "#;
 
-/// The rule file as YAML, the same for every installation.
-pub fn rule_file() -> String {
+/// The rules as YAML, the same for every installation.
+pub fn rule_file(format: Format) -> String {
     let file = RuleFile { groups: vec![burn_rate_group(), data_group(), health_group()] };
-    let yaml = serde_saphyr::to_string(&file).expect("lists and maps of strings have a YAML form");
+    let yaml = match format {
+        Format::Prometheus => serde_saphyr::to_string(&file),
+        Format::PrometheusOperator => serde_saphyr::to_string(&Manifest::of(file)),
+    };
+    let yaml = yaml.expect("lists and maps of strings have a YAML form");
     format!("{HEADER}{yaml}")
 }
 
 fn burn_rate_group() -> Group {
-    Group { name: "slod-burn-rate", rules: vec![burn_rate(), low_budget()] }
+    Group { name: "slod-burn-rate", rules: vec![burn_rate(), low_budget(), spent_budget()] }
 }
 
 fn data_group() -> Group {
@@ -119,7 +156,16 @@ fn data_group() -> Group {
 }
 
 fn health_group() -> Group {
-    Group { name: "slod-health", rules: vec![not_evaluating(), specs_not_loaded()] }
+    Group {
+        name: "slod-health",
+        rules: vec![
+            not_evaluating(),
+            not_accepting(),
+            not_checkpointing(),
+            not_notifying(),
+            specs_not_loaded(),
+        ],
+    }
 }
 
 /// Pages and tickets in one rule: the severity is a label of the series.
@@ -135,7 +181,7 @@ fn burn_rate() -> Alert {
 
 /// Stays while the SLO is blind: what was spent is known, and a resolved alert would read as good news.
 fn low_budget() -> Alert {
-    Alert::new("ErrorBudgetBurning", "slo_error_budget_remaining_ratio < 0.1")
+    Alert::new("ErrorBudgetBurning", "slo_error_budget_remaining_ratio < 0.1 > 0")
         // A ticket is in no hurry, and a budget that passes the mark for a moment is not worth one.
         .for_("5m")
         .severity("ticket")
@@ -145,6 +191,20 @@ fn low_budget() -> Alert {
                of its error budget left."],
         )
         .annotation("description", &[SELECT, BUDGET, EXHAUSTION])
+        .annotation("runbook_url", &[RUNBOOK])
+}
+
+/// Takes over from [`low_budget`]: what a budget policy waits for, such as a stop of releases.
+fn spent_budget() -> Alert {
+    Alert::new("ErrorBudgetSpent", "slo_error_budget_remaining_ratio <= 0")
+        .for_("5m")
+        .severity("ticket")
+        .annotation(
+            "summary",
+            &["SLO {{ $labels.slo }} of {{ $labels.service }} has spent its error budget\
+               {{ with $labels.window }} of {{ . }}{{ end }}."],
+        )
+        .annotation("description", &[SELECT, BUDGET, RECOVERY])
         .annotation("runbook_url", &[RUNBOOK])
 }
 
@@ -217,6 +277,58 @@ fn not_evaluating() -> Alert {
     )
 }
 
+/// Senders keep what is refused for an hour or two; then it is lost.
+fn not_accepting() -> Alert {
+    Alert::new("SlodNotAccepting", "slod_storage_log_accepting == 0")
+        .for_("1m")
+        .severity("page")
+        .annotation(
+            "summary",
+            &["slod{{ with $labels.instance }} at {{ . }}{{ end }} accepts no samples: it cannot write its log."],
+        )
+        .annotation(
+            "description",
+            &["Write requests are answered 503, and senders try again as long as they can. Burn-rate alerts cannot \
+               fire. Check the disk of its storage.path: space, permissions, errors; slod's log tells which. It \
+               goes on by itself once it can."],
+        )
+}
+
+/// The alerts of these rules do not go that way, so that this one arrives.
+fn not_notifying() -> Alert {
+    Alert::new("SlodNotNotifying", "rate(slod_notifications_errors_total[5m]) > 0")
+        .for_("5m")
+        .severity("page")
+        .annotation(
+            "summary",
+            &["slod{{ with $labels.instance }} at {{ . }}{{ end }} cannot deliver alerts\
+               {{ with $labels.alertmanager }} to {{ . }}{{ end }}."],
+        )
+        .annotation(
+            "description",
+            &["Alerts wait and are sent again, but people do not hear of them in time. Other receivers may. slod's log \
+               tells why; see slod_notifications_*."],
+        )
+}
+
+/// 1 GB is three hours of 100,000 series at 30 s, and minutes at the next start; with a checkpoint each minute it
+/// is some 10 MB.
+fn not_checkpointing() -> Alert {
+    Alert::new("SlodNotCheckpointing", "slod_storage_log_uncovered_bytes > 1e9")
+        .for_("10m")
+        .severity("ticket")
+        .annotation(
+            "summary",
+            &["slod{{ with $labels.instance }} at {{ . }}{{ end }} has {{ $value | humanize1024 }}B of log that no \
+               checkpoint covers."],
+        )
+        .annotation(
+            "description",
+            &["The log grows until a checkpoint is written, and all of it is counted again at the next start. \
+               slod's log tells why checkpoints fail; slod storage shows what the data directory holds."],
+        )
+}
+
 /// What was deployed is not what is evaluated.
 fn specs_not_loaded() -> Alert {
     Alert::new("SlodSpecsNotLoaded", "slod_config_last_reload_successful == 0")
@@ -231,6 +343,21 @@ fn specs_not_loaded() -> Alert {
             &["A spec had an error when the specs were last read. At start the others are evaluated without it, \
                later those before stay in force. slod's log and slod check tell the file and the line."],
         )
+}
+
+// === impl Manifest ===
+
+impl Manifest {
+    fn of(spec: RuleFile) -> Self {
+        let name = "slod";
+        Self {
+            api_version: "monitoring.coreos.com/v1",
+            kind: "PrometheusRule",
+            // What kube-prometheus selects rules by is a label more: `kubectl label` or a kustomization adds it.
+            metadata: Metadata { name, labels: BTreeMap::from([("app.kubernetes.io/name", name)]) },
+            spec,
+        }
+    }
 }
 
 // === impl Alert ===
@@ -281,17 +408,27 @@ impl Serialize for Template {
 mod tests {
     use super::*;
 
-    const PUBLISHED: &str = include_str!("../config/rules/slod.rules.yml");
-    const NAMES: [&str; 2] = [include_str!("exposition/conventions.rs"), include_str!("telemetry.rs")];
+    const PUBLISHED: [(Format, &str); 2] = [
+        (Format::Prometheus, include_str!("../config/rules/slod.rules.yml")),
+        (Format::PrometheusOperator, include_str!("../config/rules/slod.prometheusrule.yml")),
+    ];
+    const NAMES: [&str; 3] = [
+        include_str!("exposition/conventions.rs"),
+        include_str!("telemetry.rs"),
+        include_str!("telemetry/notifications.rs"),
+    ];
 
     #[test]
-    fn the_published_file_is_fresh() {
-        assert!(rule_file() == PUBLISHED, "run `make rules`; it should be\n{}", rule_file());
+    fn the_published_files_are_fresh() {
+        for (format, published) in PUBLISHED {
+            let file = rule_file(format);
+            assert!(file == published, "run `make rules`; it should be\n{file}");
+        }
     }
 
     #[test]
     fn it_reads_only_series_that_slod_publishes() {
-        let text = rule_file();
+        let text = rule_file(Format::Prometheus);
         let mut names: Vec<&str> = text
             .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
             .filter(|word| word.starts_with("slo_") || word.starts_with("slod_"))

@@ -1,8 +1,9 @@
-//! The HTTP side: the write receiver, `/metrics`, and the life-cycle endpoints.
+//! The HTTP side: the write receiver, `/metrics`, the API that reads, and the life-cycle endpoints.
 //!
 //! Knows requests and answers, not what is behind them: the daemon implements [`Service`]. Bodies,
 //! header sections, connections and the time a client may take are bounded.
 
+mod api;
 mod body;
 mod negotiation;
 mod respond;
@@ -17,6 +18,7 @@ use crate::{
     prompb::Version,
 };
 
+pub use api::{Question, Reply};
 pub use server::Server;
 
 /// What is served.
@@ -38,6 +40,9 @@ pub trait Service: Debug + Send + Sync + 'static {
     /// # Errors
     /// Why those before stay in force.
     fn reload(&self) -> Result<usize, String>;
+
+    /// Answers a request to a path below `/api/v1/`; `None` if there is no such path. Takes its time.
+    fn ask(&self, question: &Question) -> Option<Reply>;
 
     /// Whether evaluations run; else why not yet.
     ///

@@ -41,6 +41,7 @@ mod layout;
 mod model;
 mod open;
 mod owner;
+mod past;
 mod ring;
 mod slices;
 mod state;
@@ -52,6 +53,7 @@ use std::ops::{AddAssign, Mul, Sub, SubAssign};
 pub use layout::{Layout, Slices, TierLayout, WindowLayout};
 pub use open::{Batch, OpenSlots, SliId, resolution};
 pub use owner::{History, Mark, Windows};
+pub use past::{Copied, Past, Seen};
 pub use state::{PendingState, RingPlace, RingState, RowError, RowState, Scope, is_bounded};
 
 // As many as a window has slots, at most 1,024 or so, add up below 2^53, from where `f64` skips whole numbers.

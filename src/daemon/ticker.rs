@@ -11,15 +11,42 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{Shared, backfilling::Backfilling, keeping::Keeper, notifying::Bell, pulling::Pulling};
-use crate::{pipeline::Pipeline, time::Clock};
+use crate::{
+    pipeline::Pipeline,
+    report::Roster,
+    time::{Clock, Timestamp},
+    window::Copied,
+};
 
 /// The running thread.
 #[derive(Debug)]
 pub(super) struct Ticker {
-    stop: mpsc::SyncSender<()>,
+    calls: Calls,
     /// Closed when the thread ends, however it does.
     alive: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
+}
+
+/// What the thread is asked to do between evaluations.
+pub(super) type Calls = mpsc::SyncSender<Call>;
+
+/// See [`Calls`].
+#[derive(Debug)]
+pub(super) enum Call {
+    /// Evaluate once more and end.
+    Stop,
+    /// Copy histories for a reader.
+    Copy(CopyOrder),
+}
+
+/// Which histories to copy, and whom to give them to.
+#[derive(Debug)]
+pub(super) struct CopyOrder {
+    /// That of the report that the places are of.
+    pub(super) roster: Arc<Roster>,
+    pub(super) places: Vec<usize>,
+    /// `None` if instances came or went since that report.
+    pub(super) answer: mpsc::SyncSender<Option<Vec<Copied>>>,
 }
 
 /// What it does beside evaluating.
@@ -31,6 +58,8 @@ pub(super) struct Duties {
     pub(super) backfilling: Option<Backfilling>,
 }
 
+// Readers that wait for copies; further ones are told to try again.
+pub(super) const CALLS_MAX: usize = 16;
 // How often series that ended long ago are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -43,14 +72,15 @@ impl Ticker {
         duties: Duties,
         shared: Arc<Shared>,
         interval: Duration,
+        called: mpsc::Receiver<Call>,
     ) -> io::Result<Self> {
-        let (stop, stopped) = mpsc::sync_channel(1);
+        let calls = shared.calls.clone();
         let (guard, alive) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name("slod-tick".to_owned()).spawn(move || {
             let _guard = guard;
-            run(pipeline, duties, &shared, interval, &stopped);
+            run(pipeline, duties, &shared, interval, &called);
         })?;
-        Ok(Self { stop, alive, thread })
+        Ok(Self { calls, alive, thread })
     }
 
     /// Returns when the thread has ended, which it does by itself only by a bug of ours.
@@ -61,7 +91,7 @@ impl Ticker {
     /// Ticks once more and ends.
     pub(super) fn stop(self) -> anyhow::Result<()> {
         // Fails only when the thread is gone already, which joining tells.
-        let _ = self.stop.send(());
+        let _ = self.calls.send(Call::Stop);
         self.thread.join().map_err(|_| anyhow::anyhow!("BUG: the evaluation thread panicked"))
     }
 }
@@ -71,7 +101,7 @@ fn run(
     mut duties: Duties,
     shared: &Shared,
     interval: Duration,
-    stopped: &mpsc::Receiver<()>,
+    called: &mpsc::Receiver<Call>,
 ) {
     // In steady time: a clock that was set back must not put it off.
     let mut swept = Duration::ZERO;
@@ -83,10 +113,33 @@ fn run(
             shared.ingest.sweep(now);
             swept = shared.clock.elapsed();
         }
-        let next = now.floor(interval) + interval;
-        if stopped.recv_timeout(next.since(now)) != Err(mpsc::RecvTimeoutError::Timeout) {
+        if !answer_until(now.floor(interval) + interval, &pipeline, shared, called) {
             shared.tick(&mut pipeline, &mut duties);
             return duties.keeper.finish(&mut pipeline, &shared.clock);
+        }
+    }
+}
+
+/// Waits for the next evaluation and does what is asked meanwhile, a fraction of a millisecond each. False if it is to
+/// end.
+fn answer_until(
+    next: Timestamp,
+    pipeline: &Pipeline,
+    shared: &Shared,
+    called: &mpsc::Receiver<Call>,
+) -> bool {
+    loop {
+        let left = next.since(shared.clock.now());
+        match called.recv_timeout(left) {
+            Err(mpsc::RecvTimeoutError::Timeout) => return true,
+            Err(mpsc::RecvTimeoutError::Disconnected) | Ok(Call::Stop) => return false,
+            Ok(Call::Copy(CopyOrder { roster, places, answer })) => {
+                // Fails only when nobody waits any more.
+                let _ = answer.try_send(pipeline.copied(&roster, &places));
+                if left.is_zero() {
+                    return true;
+                }
+            }
         }
     }
 }

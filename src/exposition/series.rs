@@ -45,15 +45,24 @@ pub enum Dialect {
 
 /// Where the value of a series is found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Value {
+pub enum Value {
+    /// 1, of series whose labels say everything.
     One,
+    /// The target.
     Objective,
+    /// `1 - Objective`.
     BudgetRatio,
+    /// The length of the first window in days.
     PeriodDays,
+    /// The length of the first window in seconds.
     PeriodSeconds,
+    /// Of the budget of this number.
     Remaining(usize),
+    /// Of the budget of this number.
     Exhaustion(usize),
+    /// Of the budget of this number.
     Recovery(usize),
+    /// Of the budget of this number.
     Coverage(usize),
     /// Of the counted window of this number.
     ErrorRatio(usize),
@@ -65,12 +74,15 @@ pub(super) enum Value {
     AnyCondition(Vec<usize>),
     /// The state of the most advanced of these alerts.
     Level(Vec<usize>),
+    /// All that were counted.
     Events,
+    /// The bad ones among them.
     BadEvents,
     /// `1 - Remaining`.
     Spent(usize),
     /// Whether it is the data status of this number.
     Status(usize),
+    /// When it was taken.
     LastSample,
 }
 
@@ -127,12 +139,7 @@ impl Kind {
 
     /// What it is.
     pub fn family(self) -> Family {
-        let families: &[Family] = match self.dialect {
-            Dialect::Slod => &names::OWN,
-            Dialect::Sloth => &names::SLOTH,
-            Dialect::Pyrra => &names::PYRRA,
-        };
-        families[usize::from(self.number)]
+        self.dialect.families()[usize::from(self.number)]
     }
 }
 
@@ -140,6 +147,14 @@ impl Kind {
 
 impl Dialect {
     pub(super) const ALL: [Self; 3] = [Self::Slod, Self::Sloth, Self::Pyrra];
+
+    pub(super) fn families(self) -> &'static [Family] {
+        match self {
+            Self::Slod => &names::OWN,
+            Self::Sloth => &names::SLOTH,
+            Self::Pyrra => &names::PYRRA,
+        }
+    }
 
     /// The labels that tell an instance from all others.
     pub(super) fn identity<'a>(self, view: &View<'a>, config: &Config, repeated: &Repeated) -> Pairs<'a> {
@@ -208,7 +223,7 @@ impl Repeated {
 
 impl Value {
     /// The number in a report. Never NaN.
-    pub(super) fn of(&self, view: &View<'_>) -> f64 {
+    pub fn of(&self, view: &View<'_>) -> f64 {
         let target = view.slo.objective.target;
         let budget = |number: &usize| -> &Budget { &view.budgets[*number] };
         match self {

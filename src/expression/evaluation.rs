@@ -41,6 +41,19 @@ pub(super) fn evaluate(
     for (labels, _) in &mut elements {
         *labels = labels.leave_out(&[]);
     }
+    distinct(elements)
+}
+
+/// See [`Expression::evaluate_named`].
+pub(super) fn evaluate_named(
+    expression: &Expression,
+    at: Timestamp,
+    samples: &impl Samples,
+) -> Result<Vector, Ambiguous> {
+    distinct(Evaluation { at, samples }.vector(expression)?)
+}
+
+fn distinct(elements: Vector) -> Result<Vector, Ambiguous> {
     let mut seen: Vec<&Labels> = elements.iter().map(|(labels, _)| labels).collect();
     seen.sort_unstable();
     match seen.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -38,6 +38,22 @@ pub fn expression(text: &str) -> Result<Expression, Error> {
     lower(&parsed.root, None).map_err(|refused| parsed.error(&refused))
 }
 
+/// Parses a query that is evaluated at moments, and looks at nothing but the newest samples then.
+///
+/// ```
+/// # use slod::promql::expression_without_ranges;
+/// let refused = expression_without_ranges("rate(x[5m])").unwrap_err();
+/// assert_eq!((refused.offset, refused.message.contains("range")), (6, true));
+/// ```
+///
+/// # Errors
+/// When the text is no PromQL, or needs more.
+pub fn expression_without_ranges(text: &str) -> Result<Expression, Error> {
+    let parsed = Parsed::new(text)?;
+    let lowering = Lowering { replace: None, times: 1, has_ranges: false };
+    lowering.lower(&parsed.root).map_err(|refused| parsed.error(&refused))
+}
+
 // Every sample in a span is kept in memory for as long as the span, and read again at every step of the SLI: 240
 // samples of each series at a scrape each 15 s. The recordings of public SLOs take minutes.
 const RANGE_MAX: Duration = Duration::from_secs(3_600);
@@ -49,6 +65,9 @@ const SUBQUERY_STEPS_MAX: u128 = 1_000;
 
 const NO_MOMENT: &str = "@ is not supported here: slod evaluates the present; remove it";
 
+const NO_RANGES: &str = "a range of time is not accepted here: ask for the value at each moment, or a Prometheus \
+                         that scrapes slod";
+
 /// What lowering needs to know.
 #[derive(Clone, Copy)]
 struct Lowering {
@@ -56,11 +75,13 @@ struct Lowering {
     replace: Option<(Duration, Duration)>,
     /// How often this part is evaluated for one value.
     times: u128,
+    /// Whether there are samples over ranges of time.
+    has_ranges: bool,
 }
 
 /// Lowers a query. Ranges of the first duration stand for the second one.
 pub(super) fn lower(expr: &Expr, replace: Option<(Duration, Duration)>) -> Result<Expression, Refused<'_>> {
-    Lowering { replace, times: 1 }.lower(expr)
+    Lowering { replace, times: 1, has_ranges: true }.lower(expr)
 }
 
 // === impl Lowering ===
@@ -202,6 +223,9 @@ impl Lowering {
     }
 
     fn range(self, expr: &Expr, range: Duration) -> Result<Duration, Refused<'_>> {
+        if !self.has_ranges {
+            return refuse_at(expr, Spot::Token(T_LEFT_BRACKET), NO_RANGES);
+        }
         let range = match self.replace {
             Some((template, window)) if template == range => window,
             _ => range,

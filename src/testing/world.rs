@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use prost::Message;
 
 use crate::{
-    engine,
+    api, engine, exposition,
     ingest::{self, WriteError, WriteStats},
     labels::Labels,
     matching::Instances,
@@ -14,11 +14,12 @@ use crate::{
         Version,
         generated::{v1 as wire, v2},
     },
-    report::Report,
+    report::{Report, Roster},
     sampling::{Answered, Order, PullerState, SamplerState, Unanswered},
     slo::Slo,
     telemetry::Telemetry,
     time::Timestamp,
+    web,
 };
 
 /// One sample of one series, as a sender has it.
@@ -115,6 +116,23 @@ impl World {
     /// Evaluates.
     pub fn tick(&mut self, now: Timestamp) -> Arc<Report> {
         self.pipeline.tick(now)
+    }
+
+    /// Answers a request to the API, by this report, at this time.
+    pub fn ask(&self, question: &web::Question, report: &Arc<Report>, now: Timestamp) -> Option<web::Reply> {
+        let copied = |roster: &Arc<Roster>, places: &[usize]| {
+            self.pipeline.copied(roster, places).ok_or_else(|| "the report is too old".to_owned())
+        };
+        let facts = api::Facts {
+            report: Arc::clone(report),
+            exposition: &exposition::Config::default(),
+            own: self.telemetry.gather(),
+            now,
+            interval: Duration::from_secs(1),
+            copied: &copied,
+            is_overdue: &|| false,
+        };
+        api::answer(question, &facts)
     }
 
     /// What a source is to be asked, at most `room` orders.

@@ -14,7 +14,7 @@ use hyper::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Config, SharedService, body::Pieces, negotiation};
+use super::{Config, SharedService, api, body::Pieces, negotiation};
 use crate::{
     ingest::{WriteError, WriteStats},
     prompb::Version,
@@ -29,6 +29,8 @@ pub(super) struct Responder {
     room: Arc<Semaphore>,
     /// Who may render a page of metrics.
     renderers: Arc<Semaphore>,
+    /// Who may have a question worked out.
+    askers: Arc<Semaphore>,
 }
 
 type Answer = Response<Pieces>;
@@ -55,6 +57,7 @@ slod, a streaming SLO evaluator
 
 POST /api/v1/write   Prometheus remote-write 1.0 and 2.0
 GET  /metrics        SLOs and slod itself, Prometheus text format or OpenMetrics
+GET  /api/v1/query   queries about them, and the rest of Prometheus' API that reads
 GET  /-/healthy      200 while the process runs
 GET  /-/ready        200 once SLOs are evaluated
 POST /-/reload       reads the specs anew (--web.enable-lifecycle)
@@ -68,7 +71,13 @@ const LIFECYCLE_IS_OFF: &str = "the lifecycle API is not enabled; start slod wit
 impl Responder {
     pub(super) fn new(config: Arc<Config>, service: SharedService) -> Self {
         let room = Arc::new(Semaphore::new(config.concurrent_bytes_max / ROOM_UNIT_BYTES));
-        Self { config, service, room, renderers: Arc::new(Semaphore::new(RENDERERS)) }
+        Self {
+            config,
+            service,
+            room,
+            renderers: Arc::new(Semaphore::new(RENDERERS)),
+            askers: Arc::new(Semaphore::new(ASKERS)),
+        }
     }
 
     pub(super) async fn respond(&self, request: Request<Incoming>) -> Answer {
@@ -85,7 +94,9 @@ impl Responder {
             "/metrics" => self.metrics(request.headers()).await,
             "/-/healthy" => text(StatusCode::OK, "slod is healthy\n"),
             "/-/ready" => self.ready(),
-            _ => text(StatusCode::NOT_FOUND, format!("no such page: {path}\n")),
+            _ if path.starts_with(API) && (is_read || *method == Method::POST) => self.ask(request).await,
+            _ if path.starts_with(API) => not_allowed("GET, HEAD, POST"),
+            _ => no_such_page(path),
         }
     }
 
@@ -108,6 +119,32 @@ impl Responder {
             Err(error) => {
                 text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot render metrics: {error}\n"))
             }
+        }
+    }
+
+    /// Worked out away from the threads that serve requests, few at a time.
+    async fn ask(&self, request: Request<Incoming>) -> Answer {
+        let timeout = self.config.read_timeout;
+        let question = match api::read(request, timeout).await {
+            Ok(question) => question,
+            Err((status, reason)) => return Fault::new(status, reason).answer(),
+        };
+        let Ok(permit) = tokio::time::timeout(timeout, Arc::clone(&self.askers).acquire_owned()).await else {
+            let reason =
+                format!("{ASKERS} queries at once are the limit, and those take too long; try again");
+            return Fault::new(StatusCode::SERVICE_UNAVAILABLE, reason).answer();
+        };
+        let service = Arc::clone(&self.service);
+        let answered = tokio::task::spawn_blocking(move || {
+            // Held until it is done, even if nobody waits any more.
+            let _permit = permit;
+            let reply = service.ask(&question);
+            reply.ok_or(question.path)
+        });
+        match answered.await {
+            Ok(Ok(reply)) => json(reply),
+            Ok(Err(path)) => no_such_page(&path),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
 
@@ -214,6 +251,11 @@ impl Responder {
 // One page at a time is enough for any number of scrapers, and bounds the memory of pages being made.
 const RENDERERS: usize = 1;
 
+// As many as there are processors on a small machine: queries must not take all of them from senders.
+const ASKERS: usize = 2;
+
+const API: &str = "/api/v1/";
+
 /// A unit of room for bodies: semaphores count in 32 bits.
 const ROOM_UNIT_BYTES: usize = 1_024;
 
@@ -279,6 +321,20 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
 fn not_allowed(allowed: &'static str) -> Answer {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("allowed: {allowed}\n"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+fn no_such_page(path: &str) -> Answer {
+    text(StatusCode::NOT_FOUND, format!("no such page: {path}\n"))
+}
+
+fn json(reply: api::Reply) -> Answer {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = text(status, reply.json);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
     answer
 }
 

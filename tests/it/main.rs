@@ -8,6 +8,7 @@ mod accelerated;
 mod accuracy;
 mod alerts;
 mod allocations;
+mod api;
 mod backfill;
 mod backtest;
 mod check;

@@ -3,12 +3,27 @@
 
 use std::process::Command;
 
+use slod::rules;
+
 const RULES: &str = "config/rules/slod.rules.yml";
 const UNIT_TESTS: &str = "tests/testdata/rules/slod.test.yml";
 
 #[test]
 fn prometheus_accepts_the_rules() {
     promtool(&["check", "rules", RULES]);
+}
+
+#[test]
+fn the_operator_gets_the_same_rules() {
+    let read = |text: &str| -> serde_json::Value { serde_saphyr::from_str(text).unwrap() };
+    let file = read(&rules::rule_file(rules::Format::Prometheus));
+    let manifest = read(&rules::rule_file(rules::Format::PrometheusOperator));
+    assert_eq!(manifest["spec"], file);
+    assert_eq!(manifest["apiVersion"], "monitoring.coreos.com/v1");
+    assert_eq!(
+        (&manifest["kind"], &manifest["metadata"]["name"]),
+        (&"PrometheusRule".into(), &"slod".into())
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["report"],
     &["engine"],
     &["exposition", "notifier", "pipeline", "rules", "source", "web"],
-    &["backfill", "remote_write", "storage"],
+    &["api", "backfill", "dashboards", "remote_write", "storage"],
     &["config", "testing"],
     &["backtest", "daemon"],
     &["cli"],

@@ -6,7 +6,7 @@ use super::{Place, Windows};
 use crate::{
     time::Timestamp,
     window::{
-        Layout, PendingState, RingPlace, RingState, RowError, RowState, Scope, SliId,
+        Copied, Layout, PendingState, RingPlace, RingState, RowError, RowState, Scope, SliId,
         coverage::Coverage,
         open::{Deferred, What},
         table::Table,
@@ -56,6 +56,13 @@ impl Windows {
         if let Some(place) = self.places.get(sli.0 as usize).copied().flatten() {
             self.tables[place.table as usize].take_rings(place.row as usize, scope, visit);
         }
+    }
+
+    /// What an SLI's history holds, unless it has been removed. Nothing of it counts as stored.
+    pub fn copied(&self, sli: SliId) -> Option<Copied> {
+        let place = self.places.get(sli.0 as usize).copied().flatten()?;
+        let rings = self.tables[place.table as usize].copied_rings(place.row as usize);
+        Some(Copied { row: self.row_state(sli)?, rings })
     }
 
     /// Begins the history of an SLI with what was stored of it, as [`insert`](Self::insert) begins an empty one.

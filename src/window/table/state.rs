@@ -55,6 +55,15 @@ impl Table {
         }
     }
 
+    /// The rings of tiers of a row that hold anything.
+    pub(in crate::window) fn copied_rings(&self, row: usize) -> BTreeMap<RingPlace, RingState> {
+        let rings = self.rings.iter().enumerate().filter(|(_, rings)| rings[row].bytes() > 0);
+        let state = |(tier, rings): (usize, &Vec<Ring>)| {
+            (RingPlace::Tier(tier as u8), rings[row].state(self.clock.newest[tier]))
+        };
+        rings.map(state).collect()
+    }
+
     /// Fills an empty row with what was stored of one, at this table's time or before. After an error the row is to
     /// be [removed](Self::remove).
     pub(in crate::window) fn restore(

@@ -52,7 +52,7 @@ fn check(page: &str, series: &str, value: &str) {
 
 #[test]
 fn a_target_of_100_percent_is_met_or_overspent_without_limit_and_never_nan() {
-    let of_page = r#"slo_burn_rate_condition{long_window="1h""#;
+    let of_page = r#"slo_burn_rate_condition{service="shop",slo="everything",long_window="1h""#;
     let (met, missed) = (page(0.0), page(4.0));
     for page in [&met, &missed] {
         assert!(!page.to_lowercase().contains("nan"), "{page}");

@@ -258,6 +258,8 @@ mod tests {
                 group_by: Grouping::by(["route"]),
             }),
             alerts: pages.map(with_label).collect(),
+            state_alerts: Vec::new(),
+            inhibits: true,
         };
         SloReport {
             slo: Arc::new(slo),

@@ -59,7 +59,12 @@ fn plan(short: &str, long: &str, resolution: Duration) -> Plan {
              objective: {{target: 90, {objective}}}\n{alerts}"
         )
     };
-    let alerting = format!("  alerting: {{burn_rate_alerts: [{page}, {ticket}]}}\n");
+    let states = "budget_alerts: [{severity: page, remaining_below: 50%, for: 10s}, \
+        {severity: page, exhausted: true}, {severity: ticket, exhausted_within: 1h, keep_firing_for: 20s}, \
+        {severity: ticket, dropped_by: 5%, within: 30m}], \
+        no_data_alerts: [{severity: ticket, for: 10s, \
+        status: [stale, sender_down, no_series, no_traffic, catching_up]}]";
+    let alerting = format!("  alerting: {{burn_rate_alerts: [{page}, {ticket}], {states}}}\n");
     let none = "  alerting: {burn_rate_alerts: []}\n";
     let slices = "window: 6h, budgeting: Timeslices, slice: {window: 1m, target: 95}";
     let ratio_slices = "window: 6h, budgeting: RatioTimeslices, slice: {window: 1m}";
@@ -310,9 +315,16 @@ impl Pair {
     fn tick(&mut self) {
         let tick = Event::Tick { now: self.now };
         let [through, stopped] =
-            [&mut self.through, &mut self.stopped].map(|side| side.handle(&tick).expect("a tick").snapshot());
+            [&mut self.through, &mut self.stopped].map(|side| side.handle(&tick).expect("a tick"));
         self.log.push(tick);
-        self.check(&through, &stopped);
+        self.check(&through.snapshot(), &stopped.snapshot());
+        if self.counts_of_one == 1.0 {
+            let states = |report: &Report| {
+                let alerts = report.alerts().into_iter();
+                alerts.map(|alert| (alert.labels, alert.state, alert.is_muted)).collect::<Vec<_>>()
+            };
+            assert_eq!(states(&through), states(&stopped));
+        }
     }
 
     fn restart(&mut self) {

@@ -322,11 +322,12 @@ impl web::Service for Shared {
         let evaluation = self.evaluated_ms.load(Ordering::Relaxed);
         let moment = exposition::Moment { evaluation, now: self.clock.elapsed() };
         let page =
-            self.pages.page(moment, wanted, || (self.report().unwrap_or_default(), self.telemetry.gather()));
+            self.pages.page(moment, wanted, || self.report().unwrap_or_default(), || self.telemetry.gather());
         Page {
             content_type: wanted.format.content_type(),
             content_encoding: wanted.encoding.content_encoding(),
             chunks: page.chunks,
+            end: page.end,
         }
     }
 

@@ -63,7 +63,7 @@ fn found(args: &CheckArgs, specs: &Specs) -> anyhow::Result<String> {
 }
 
 fn line(slo: &Slo) -> String {
-    let alerts = counted(slo.alerts.len(), "alert");
+    let alerts = counted(slo.all_alerts().count(), "alert");
     let windows: Vec<String> = slo.objective.windows.iter().map(TimeWindow::to_string).collect();
     format!("{}: {}, {alerts}, {}\n", slo.id, evaluation(&slo.indicator), windows.join(" and "))
 }

@@ -83,7 +83,7 @@ fn found<'s>(slo: &'s Slo, at: &'s Location) -> Found<'s> {
         target: slo.objective.target.ratio(),
         windows: slo.objective.windows.iter().map(TimeWindow::to_string).collect(),
         grouped: slo.indicator.is_grouped(),
-        alerts: slo.alerts.len(),
+        alerts: slo.all_alerts().count(),
         selectors: selectors.into_iter().collect(),
     }
 }

@@ -16,7 +16,7 @@ fn text(alerting: &str) -> String {
 kind: ServiceLevelObjective
 metadata: {{name: a, service: b}}
 spec:
-  sli: {{bad: sum(rate(e_total[5m])), total: sum(rate(r_total[5m]))}}
+  sli: {{bad: 'sum(rate(e_total[5m]))', total: 'sum(rate(r_total[5m]))'}}
   objective: {{target: 99, window: 7d}}
   alerting:
     {alerting}

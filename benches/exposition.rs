@@ -47,21 +47,21 @@ fn render(c: &mut Criterion) {
     ];
     for (name, format, config) in cases {
         let mut renderer = Renderer::new(config);
-        let page = renderer.render(&report, &[], format);
+        let page = renderer.render(&report, format);
         let bytes: usize = page.iter().map(Bytes::len).sum();
         eprintln!("{name}: {} lines, {bytes} bytes in {} chunks", lines(&page), page.len());
         group.throughput(Throughput::Elements(lines(&page) as u64));
         renderer.take_back(page);
         group.bench_function(name, |b| {
             b.iter(|| {
-                let page = renderer.render(black_box(&report), &[], format);
+                let page = renderer.render(black_box(&report), format);
                 renderer.take_back(page);
             });
         });
     }
     // As after a change of instances: all labels are written anew.
     group.sample_size(10).bench_function("new_roster", |b| {
-        b.iter(|| Renderer::new(Config::default()).render(black_box(&report), &[], Format::Text));
+        b.iter(|| Renderer::new(Config::default()).render(black_box(&report), Format::Text));
     });
 }
 
@@ -75,8 +75,7 @@ fn pack(c: &mut Criterion) {
         let mut page = |encoding| {
             evaluation += 1;
             let moment = Moment { evaluation, now: SECOND };
-            pages
-                .page(moment, Wanted { format: Format::Text, encoding }, || (Arc::clone(&report), Vec::new()))
+            pages.page(moment, Wanted { format: Format::Text, encoding }, || Arc::clone(&report), Vec::new)
         };
         let bytes: usize = page(encoding).chunks.iter().map(Bytes::len).sum();
         eprintln!("{name}: {bytes} bytes");

@@ -67,6 +67,19 @@ pub fn remaining(burn_rate: f64, passed: f64) -> f64 {
     if passed > 0.0 { 1.0 - burn_rate * passed } else { 1.0 }
 }
 
+/// The share of a budget that was spent on `recent` ones among the bad events of its period, of which this coverage was
+/// observed: what is spent looks larger while most of the period's events are not known.
+///
+/// ```
+/// # use slod::burn_rate::dropped;
+/// assert_eq!(dropped(0.5, 20.0, 100.0, 1.0), 0.1);
+/// ```
+pub fn dropped(remaining: f64, recent: f64, bad: f64, coverage: f64) -> f64 {
+    // Zero times infinity is no number.
+    let is_any = recent > DUST && bad > 0.0 && coverage > 0.0;
+    if is_any { (1.0 - remaining) * (recent / bad).min(1.0) * coverage } else { 0.0 }
+}
+
 /// How many bad events a budget allows.
 pub fn allowed(total: f64, budget_ratio: f64) -> f64 {
     if budget_ratio > 0.0 { total * budget_ratio } else { DUST }

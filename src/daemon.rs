@@ -36,7 +36,7 @@ use crate::{
     ingest::{Ingest, WriteError, WriteStats},
     pipeline::{self, Pipeline},
     prompb::Version,
-    report::Report,
+    report::{Report, Transition},
     slo::Slo,
     source,
     storage::{
@@ -247,13 +247,22 @@ impl Shared {
             backfilling.advance(pipeline);
         }
         let report = pipeline.judge(now);
-        self.report.store(Some(report));
+        self.report.store(Some(Arc::clone(&report)));
         duties.bell.ring();
         self.evaluated_ms.store(self.clock.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.ingest.publish_sizes();
         self.telemetry.evaluation.duration.record(self.clock.elapsed().saturating_sub(start));
         self.telemetry.evaluation.last.set(self.clock.now().seconds());
+        report.transitions().iter().for_each(log_transition);
     }
+}
+
+/// What people look for first after a night: which alert became what, and why.
+fn log_transition(Transition { from, alert }: &Transition) {
+    let (name, severity) = (&alert.labels["alertname"], &alert.labels["severity"]);
+    let group = (!alert.group.is_empty()).then(|| alert.group.to_string()).unwrap_or_default();
+    let (slo, from, to) = (&alert.slo.id, from.name(), alert.state.name());
+    tracing::info!(%slo, %group, name, severity, from, to, muted = alert.is_muted, reason = alert.reason, "alert");
 }
 
 impl Shared {
@@ -313,11 +322,12 @@ impl web::Service for Shared {
         let evaluation = self.evaluated_ms.load(Ordering::Relaxed);
         let moment = exposition::Moment { evaluation, now: self.clock.elapsed() };
         let page =
-            self.pages.page(moment, wanted, || (self.report().unwrap_or_default(), self.telemetry.gather()));
+            self.pages.page(moment, wanted, || self.report().unwrap_or_default(), || self.telemetry.gather());
         Page {
             content_type: wanted.format.content_type(),
             content_encoding: wanted.encoding.content_encoding(),
             chunks: page.chunks,
+            end: page.end,
         }
     }
 

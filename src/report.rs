@@ -20,8 +20,9 @@ use crate::{
     window::Counts,
 };
 
-pub use alerts::Alert;
-pub use shape::{BudgetShape, Rule, Shape};
+pub use crate::slo::DataStatus;
+pub use alerts::{Alert, Transition};
+pub use shape::{BudgetShape, Rule, Shape, Watch};
 
 /// Every SLO instance at one instant of event time.
 #[derive(Debug, Default)]
@@ -92,6 +93,8 @@ pub struct ActiveAlert {
     pub instance: usize,
     /// Its number among the alerts of its instance.
     pub alert: usize,
+    /// Where it was in its life before.
+    pub before: AlertState,
     /// Where it is in its life, in event time.
     pub state: AlertState,
 }
@@ -217,24 +220,6 @@ pub struct AlertReport {
     pub condition: bool,
     /// Where the alert is in its life: 0 inactive, 1 pending, 2 firing.
     pub level: u8,
-}
-
-/// Whether an SLO's numbers can be believed, and if not, why. Exactly one holds at a time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DataStatus {
-    /// Samples arrive and events happen.
-    Ok,
-    /// Samples arrive, but no event happened in the shortest window of a minute or more.
-    NoTraffic,
-    /// A backlog is coming in: samples arrive much later than their time, and not yet all of them.
-    CatchingUp,
-    /// Its series ended, or sent nothing for five minutes, while the sender sends others.
-    Stale,
-    /// No sender has delivered anything for a while.
-    SenderDown,
-    /// No series has ever matched its selectors.
-    #[default]
-    NoSeries,
 }
 
 // === impl Report ===
@@ -410,30 +395,5 @@ impl BudgetReport {
             time_to_exhaustion: Duration::try_from_secs_f64(budget.exhaustion_s).ok(),
             time_to_recovery: Duration::try_from_secs_f64(budget.recovery_s).unwrap_or(Duration::MAX),
         }
-    }
-}
-
-// === impl DataStatus ===
-
-impl DataStatus {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Ok, Self::NoTraffic, Self::CatchingUp, Self::Stale, Self::SenderDown, Self::NoSeries];
-
-    /// The value of the label `status`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::NoTraffic => "no_traffic",
-            Self::CatchingUp => "catching_up",
-            Self::Stale => "stale",
-            Self::SenderDown => "sender_down",
-            Self::NoSeries => "no_series",
-        }
-    }
-
-    /// Whether the newest events are unknown, so that the windows prove nothing.
-    pub fn is_blind(self) -> bool {
-        matches!(self, Self::CatchingUp | Self::Stale | Self::SenderDown)
     }
 }

@@ -8,6 +8,7 @@
 //! Invariant: an [`Slo`] is valid. Its target lies above 0 and is at most 1, its windows are
 //! positive, and a short window is below its long one.
 
+mod alerts;
 mod identity;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -17,6 +18,8 @@ use crate::{
     labels::{Labels, LabelsRef, Matcher, Selector},
     time::{Calendar, format_duration},
 };
+
+pub use alerts::{AnyAlert, Cause, DataStatus, StateAlert};
 
 /// A service level objective, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +38,10 @@ pub struct Slo {
     pub indicator: Indicator,
     /// When the budget burns too fast.
     pub alerts: Vec<BurnRateAlert>,
+    /// What else is worth an alert.
+    pub state_alerts: Vec<StateAlert>,
+    /// Whether an urgent burn-rate alert that fires mutes less urgent ones: somebody is awake already.
+    pub inhibits: bool,
 }
 
 /// The identity of an SLO: names are unique within a service.
@@ -263,6 +270,8 @@ pub enum ThresholdOp {
 /// while the burn rate is above `factor` over the long *and* the short window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BurnRateAlert {
+    /// The name of the alert, if the spec gives it one.
+    pub name: Option<String>,
     /// How urgent it is: `page`, `ticket`, or the spec's own word.
     pub severity: String,
     /// The window that makes the alert reset soon after the errors stop.
@@ -278,6 +287,9 @@ pub struct BurnRateAlert {
     /// The condition holds only with at least this many bad events in the long window. Guards small
     /// services from paging on a single error without making them unpageable.
     pub min_bad_events: f64,
+    /// The condition holds only with at least this many events in the long window. None by default: it makes small
+    /// services unpageable, even when nothing works.
+    pub min_total_events: f64,
     /// Labels put on this alert's series beside those of the SLO, such as a routing key.
     pub labels: BTreeMap<String, String>,
     /// Annotations put on this alert beside those of the SLO.
@@ -296,9 +308,6 @@ pub struct WorkbookWindow {
     /// The share of the period's error budget whose loss within `long` is worth the alert.
     pub budget_share: f64,
 }
-
-/// The name of alerts whose spec gives them none.
-pub const BURN_RATE_ALERT: &str = "SLOErrorBudgetBurn";
 
 const HOUR: u64 = 3_600;
 
@@ -388,7 +397,8 @@ impl Slo {
     pub fn rolling_windows(&self) -> Vec<Duration> {
         let rolling = self.objective.windows.iter().filter_map(TimeWindow::rolling);
         let alerts = self.alerts.iter().flat_map(|alert| [alert.short, alert.long]);
-        let mut windows: Vec<Duration> = rolling.chain(alerts).collect();
+        let of_states = self.state_alerts.iter().filter_map(|alert| alert.cause.window());
+        let mut windows: Vec<Duration> = rolling.chain(alerts).chain(of_states).collect();
         windows.sort_unstable();
         windows.dedup();
         windows
@@ -698,11 +708,6 @@ impl BurnRateAlert {
         (&self.severity, self.short, self.long) == (&other.severity, other.short, other.long)
     }
 
-    /// Whether both are one alert to whoever is told of them.
-    pub fn is_one_with(&self, other: &Self) -> bool {
-        (&self.severity, &self.labels) == (&other.severity, &other.labels)
-    }
-
     /// Whether the factor asks for more than every event being bad, so that it can never fire.
     pub fn can_never_fire(&self, target: Target) -> bool {
         self.factor * target.budget_ratio() >= 1.0
@@ -715,6 +720,8 @@ impl WorkbookWindow {
     /// The alert of this row for a period: `factor = share × period / long`.
     pub fn alert(&self, period: Duration, budgeting: Budgeting) -> BurnRateAlert {
         BurnRateAlert {
+            name: None,
+            min_total_events: 0.0,
             severity: self.severity.to_owned(),
             short: self.short,
             long: self.long,

@@ -197,7 +197,7 @@ impl Context {
         external_url: &str,
     ) -> Self {
         let map = |labels: &BTreeMap<String, String>| {
-            Value::from_iter(labels.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))))
+            Value::from_pairs(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))
         };
         let (labels, external) = (map(labels), map(external_labels));
         let entries: [(&str, Value); 11] = [
@@ -214,7 +214,7 @@ impl Context {
             ("externalURL", external_url.into()),
             ("ExternalURL", external_url.into()),
         ];
-        Self(Value::from_iter(entries))
+        Self(Value::from_pairs(entries))
     }
 }
 

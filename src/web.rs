@@ -64,8 +64,10 @@ pub struct Page {
     pub content_type: &'static str,
     /// The value of the header `Content-Encoding`, if it is compressed.
     pub content_encoding: Option<&'static str>,
-    /// One after the other they are the page, which other answers may share.
+    /// One after the other they are the page but for its end, which other answers may share.
     pub chunks: Arc<Vec<Bytes>>,
+    /// Its end.
+    pub end: Bytes,
 }
 
 /// Where to listen, and the bounds of what comes in.

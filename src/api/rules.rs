@@ -16,7 +16,7 @@ use crate::{
     exposition::conventions::{self as names},
     labels::quoted,
     report::Alert,
-    slo::{BURN_RATE_ALERT, BurnRateAlert, Slo},
+    slo::{AnyAlert, BurnRateAlert, Cause, Slo, StateAlert},
     time::format_duration,
     web::Reply,
 };
@@ -96,7 +96,7 @@ pub(super) fn rules(parameters: Parameters<'_>, facts: &Facts<'_>) -> Result<Rep
         if !wanted.has_group(&slo.id.service) {
             continue;
         }
-        for tiers in joined(&slo.alerts) {
+        for tiers in joined(slo) {
             let rule = Rule::new(slo, &tiers, &alerts, &evaluated);
             if wanted.has_name(&rule.name) {
                 by_service.entry(&slo.id.service).or_default().push(rule);
@@ -132,9 +132,9 @@ fn slos<'a>(facts: &'a Facts<'_>) -> Vec<&'a Arc<Slo>> {
 }
 
 /// Tiers that are one alert, together.
-fn joined(alerts: &[BurnRateAlert]) -> Vec<Vec<&BurnRateAlert>> {
-    let mut joined: Vec<Vec<&BurnRateAlert>> = Vec::new();
-    for alert in alerts {
+fn joined(slo: &Slo) -> Vec<Vec<AnyAlert<'_>>> {
+    let mut joined: Vec<Vec<AnyAlert<'_>>> = Vec::new();
+    for alert in slo.all_alerts() {
         match joined.iter_mut().find(|known| known[0].is_one_with(alert)) {
             Some(known) => known.push(alert),
             None => joined.push(vec![alert]),
@@ -143,25 +143,51 @@ fn joined(alerts: &[BurnRateAlert]) -> Vec<Vec<&BurnRateAlert>> {
     joined
 }
 
-/// PromQL over slod's series that holds as the conditions of these tiers do, but for their least numbers of events.
-fn query(slo: &Slo, tiers: &[&BurnRateAlert]) -> String {
-    let burns = |window: Duration, factor: f64| {
-        format!(
-            "{}{{{}={},{}={},{}=\"{}\"}} > {factor}",
-            names::BURN_RATE.name,
-            names::LABEL_SERVICE,
-            quoted(&slo.id.service),
-            names::LABEL_SLO,
-            quoted(&slo.id.name),
-            names::LABEL_WINDOW,
-            format_duration(window),
-        )
+/// PromQL over slod's series that holds as the conditions of these alerts do, but for their least numbers of events, and
+/// a drop of the budget as if traffic were even.
+fn query(slo: &Slo, alerts: &[AnyAlert<'_>]) -> String {
+    let condition = |alert: &AnyAlert<'_>| match alert {
+        AnyAlert::BurnRate(tier) => burns(slo, tier),
+        AnyAlert::State(alert) => is_in_state(slo, alert),
     };
-    let tier = |tier: &&BurnRateAlert| {
-        let (long, short) = (burns(tier.long, tier.factor), burns(tier.short, tier.factor));
-        format!("({long} and ignoring ({}) {short})", names::LABEL_WINDOW)
+    alerts.iter().map(condition).collect::<Vec<_>>().join(" or ")
+}
+
+fn burns(slo: &Slo, tier: &BurnRateAlert) -> String {
+    let burns = |window: Duration| {
+        let series = selector(slo, names::BURN_RATE, names::LABEL_WINDOW, &format_duration(window));
+        format!("{series} > {}", tier.factor)
     };
-    tiers.iter().map(tier).collect::<Vec<_>>().join(" or ")
+    format!("({} and ignoring ({}) {})", burns(tier.long), names::LABEL_WINDOW, burns(tier.short))
+}
+
+fn is_in_state(slo: &Slo, alert: &StateAlert) -> String {
+    let of_window = |family, window: &str| selector(slo, family, names::LABEL_WINDOW, window);
+    let of_budget = |family| of_window(family, &slo.objective.windows[0].to_string());
+    match &alert.cause {
+        Cause::RemainingBelow(share) => format!("{} < {share}", of_budget(names::ERROR_BUDGET_REMAINING)),
+        Cause::Exhausted => format!("{} <= 0", of_budget(names::ERROR_BUDGET_REMAINING)),
+        Cause::ExhaustedWithin(time) => {
+            format!("{} < {}", of_budget(names::TIME_TO_EXHAUSTION), time.as_secs_f64())
+        }
+        Cause::DroppedBy { share, within } => {
+            let factor = share * slo.objective.period().as_secs_f64() / within.as_secs_f64();
+            format!("{} > {factor}", of_window(names::BURN_RATE, &format_duration(*within)))
+        }
+        Cause::NoData(states) => {
+            let states: Vec<&str> = states.iter().map(|status| status.name()).collect();
+            let states =
+                states.iter().map(|status| selector(slo, names::DATA_STATUS, names::LABEL_STATUS, status));
+            states.map(|series| format!("{series} == 1")).collect::<Vec<_>>().join(" or ")
+        }
+    }
+}
+
+/// The series of an SLO in a family with a label.
+fn selector(slo: &Slo, family: names::Family, label: &str, value: &str) -> String {
+    let (service, name) = (quoted(&slo.id.service), quoted(&slo.id.name));
+    let (of_service, of_slo, value) = (names::LABEL_SERVICE, names::LABEL_SLO, quoted(value));
+    format!("{}{{{of_service}={service},{of_slo}={name},{label}={value}}}", family.name)
 }
 
 // === impl Wanted ===
@@ -200,33 +226,34 @@ impl<'a> Wanted<'a> {
 // === impl Rule ===
 
 impl Rule {
-    fn new(slo: &Arc<Slo>, tiers: &[&BurnRateAlert], alerts: &[Alert], evaluated: &str) -> Self {
+    fn new(slo: &Arc<Slo>, tiers: &[AnyAlert<'_>], alerts: &[Alert], evaluated: &str) -> Self {
         let first = tiers[0];
         let mut labels = slo.labels.clone();
-        labels.extend(first.labels.clone());
+        labels.extend(first.labels().clone());
         labels.extend([
             (names::LABEL_SERVICE.to_owned(), slo.id.service.clone()),
             (names::LABEL_SLO.to_owned(), slo.id.name.clone()),
-            (names::LABEL_SEVERITY.to_owned(), first.severity.clone()),
+            (names::LABEL_SEVERITY.to_owned(), first.severity().to_owned()),
         ]);
         let mut annotations = slo.annotations.clone();
-        tiers.iter().rev().for_each(|tier| annotations.extend(tier.annotations.clone()));
+        tiers.iter().rev().for_each(|tier| annotations.extend(tier.annotations().clone()));
         let is_own = |alert: &&Alert| {
             let has = |(name, value): (&String, &String)| {
                 alert.labels.get(name) == Some(value) || !alert.group.get(name).is_empty()
             };
-            Arc::ptr_eq(&alert.slo, slo) && labels.iter().all(has)
+            let is_called_so = alert.labels.get("alertname").is_some_and(|name| name == first.name());
+            Arc::ptr_eq(&alert.slo, slo) && is_called_so && labels.iter().all(has)
         };
         let active: Vec<Active> = alerts.iter().filter(is_own).filter_map(Active::new).collect();
-        let shortest = |length: fn(&BurnRateAlert) -> Duration| {
-            tiers.iter().map(|tier| length(tier)).min().unwrap_or_default().as_secs_f64()
+        let shortest = |length: fn(AnyAlert<'_>) -> Duration| {
+            tiers.iter().map(|tier| length(*tier)).min().unwrap_or_default().as_secs_f64()
         };
         Self {
             state: state_of(&active),
-            name: BURN_RATE_ALERT.to_owned(),
+            name: first.name().to_owned(),
             query: query(slo, tiers),
-            duration: shortest(|tier| tier.for_),
-            keep_firing_for: shortest(|tier| tier.keep_firing_for),
+            duration: shortest(|alert| alert.for_()),
+            keep_firing_for: shortest(|alert| alert.keep_firing_for()),
             labels,
             annotations,
             alerts: active,

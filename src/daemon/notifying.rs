@@ -123,6 +123,7 @@ impl Notifying {
             }
         };
         let _ = tokio::time::timeout(DRAIN_MAX, drained).await;
+        self.office.desks.lock().values().for_each(|desk| desk.delivering.abort());
         for mailbox in mailboxes {
             let left = mailbox.outbox.lock().len();
             if left > 0 {
@@ -147,7 +148,9 @@ fn tell_when_rung(rung: mpsc::Receiver<()>, office: Arc<Office>) -> io::Result<J
     thread::Builder::new().name("slod-notify".to_owned()).spawn(move || {
         let mut round = Round::new(&office.config);
         while rung.recv().is_ok() {
-            let Some(report) = office.shared.report() else { continue };
+            let Some(report) = office.shared.report().filter(|_| !office.desks.lock().is_empty()) else {
+                continue;
+            };
             round.begin(report.alerts(), office.shared.clock.now());
             // Held through the round it would keep the memory of the next ticks apart.
             drop(report);

@@ -140,12 +140,12 @@ impl Endpoint {
         let metrics = &self.shared.telemetry.remote_write;
         metrics.note_request(&self.name, verdict.outcome());
         if !matches!(verdict, Verdict::Later(_)) {
-            metrics.note_samples(&self.name, verdict.outcome(), batch.samples);
-            let (bytes, samples) = {
+            let (was_there, bytes, samples) = {
                 let mut queue = self.queue.lock();
-                queue.done(batch);
-                (queue.bytes(), queue.samples())
+                (queue.done(batch), queue.bytes(), queue.samples())
             };
+            // What was given up meanwhile is counted as that.
+            metrics.note_samples(&self.name, verdict.outcome(), if was_there { batch.samples } else { 0 });
             metrics.note_queue(&self.name, bytes, samples);
         }
         match answer {

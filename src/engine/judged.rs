@@ -1,15 +1,16 @@
 //! One instance from tick to tick: what is remembered of it, and how it is judged.
 
+mod alerts;
 mod state;
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    alert::{AlertState, Condition, Timing},
+    alert::AlertState,
     burn_rate,
     matching::{Instance, Presence, Role},
-    report::{ActiveAlert, AlertReport, Budget, BudgetShape, Columns, DataStatus, Rule, Shape},
-    slo::{BurnRateAlert, Indicator},
+    report::{ActiveAlert, Budget, BudgetShape, Columns, DataStatus, Shape},
+    slo::Indicator,
     time::{Timestamp, millis},
     window::{Counts, History, SliId},
 };
@@ -38,6 +39,7 @@ pub(super) struct Judged {
 /// What is remembered of what burns.
 #[derive(Debug)]
 struct Memory {
+    /// Of burn-rate alerts, then of states that are watched for: each as its shape numbers them.
     alerts: Box<[AlertState]>,
     /// By budget: when an overspent one is positive again.
     recoveries: Box<[Option<Timestamp>]>,
@@ -64,6 +66,16 @@ struct Sight {
     until: Timestamp,
 }
 
+/// What alerts are judged by.
+#[derive(Clone, Copy, Debug)]
+struct Seen<'a> {
+    counts: &'a [Counts],
+    /// The first one.
+    budget: Budget,
+    status: DataStatus,
+    last_sample: Option<Timestamp>,
+}
+
 /// What a budget was spent on, and how far its period has come.
 #[derive(Clone, Copy, Debug)]
 struct Period {
@@ -75,9 +87,6 @@ struct Period {
 
 // The walk through the slots of an overspent budget is taken every so many ticks.
 const RECOVERY_TICKS: u64 = 16;
-
-// Conditions are worked out exactly only for what is not far from the factor. Wide enough for rounding.
-const NEARLY: f64 = 1.0 - 1e-9;
 
 // === impl Judged ===
 
@@ -92,7 +101,7 @@ impl Judged {
             budget_ratio: instance.slo.objective.target.budget_ratio(),
             published: Counts::ZERO,
             memory: Box::new(Memory {
-                alerts: vec![AlertState::default(); shape.rules.len()].into(),
+                alerts: vec![AlertState::default(); shape.rules.len() + shape.watches.len()].into(),
                 recoveries: vec![None; shape.budgets.len()].into(),
             }),
             instance,
@@ -103,12 +112,7 @@ impl Judged {
     /// Goes on as the instance that takes its place, with the states of the alerts that both have.
     pub(super) fn succeed(&mut self, instance: Arc<Instance>, shape: Arc<Shape>) {
         let mut next = Self::new(instance, shape);
-        let before = &self.instance.slo.alerts;
-        for (state, alert) in next.memory.alerts.iter_mut().zip(&next.instance.slo.alerts) {
-            let known = before.iter().position(|known| known.is_tier_of(alert));
-            *state = known.and_then(|known| self.memory.alerts.get(known)).copied().unwrap_or_default();
-        }
-        next.is_quiet = next.memory.alerts.iter().all(|state| *state == AlertState::Inactive);
+        next.take_alerts(self);
         (next.published, next.is_idle) = (self.published, self.is_idle);
         next.is_presumed_live = self.is_presumed_live;
         *self = next;
@@ -137,10 +141,12 @@ impl Judged {
             *budget = self.budget(number, history, counts, sight, moment);
         }
         self.is_overspent = budgets.iter().any(|budget| budget.remaining < 0.0);
-        if self.test_conditions(counts, alerts) || !self.is_quiet {
-            // What does not burn and did not stays as it is, whatever is known of the data.
-            self.move_alerts(row.status, sight, moment, alerts);
-            self.tell_alerts(instance, active);
+        let seen = Seen { counts, budget: budgets[0], status: row.status, last_sample: sight.last_sample };
+        // What does not burn and did not stays as it is, whatever is known of the data.
+        if self.test_conditions(seen, alerts) || !self.is_quiet {
+            self.move_alerts(seen, moment, alerts, |alert, before, state| {
+                active.push(ActiveAlert { instance, alert, before, state });
+            });
         }
 
         self.is_idle = !sight.is_live && self.is_idle(history, sight, moment);
@@ -249,81 +255,6 @@ impl Judged {
 
     fn burn_rate(&self, counts: Counts) -> f64 {
         burn_rate::burn_rate(counts.bad, counts.total, self.budget_ratio)
-    }
-
-    // --- alerts ---
-
-    /// Returns whether any condition holds.
-    fn test_conditions(&self, counts: &[Counts], alerts: &mut [AlertReport]) -> bool {
-        let mut holds_any = false;
-        for (alert, rule) in alerts.iter_mut().zip(&self.shape.rules) {
-            let condition = self.holds(rule, counts);
-            *alert = AlertReport { condition, level: 0 };
-            holds_any |= condition;
-        }
-        holds_any
-    }
-
-    fn move_alerts(&mut self, status: DataStatus, sight: Sight, moment: Moment, alerts: &mut [AlertReport]) {
-        self.is_quiet = true;
-        let states = self.memory.alerts.iter_mut().zip(&self.instance.slo.alerts);
-        for ((state, alert), report) in states.zip(&*alerts) {
-            // A short window without any sample is not quiet but empty.
-            let is_unseen = sight.last_sample.is_none_or(|last| last <= moment.at - alert.short);
-            let condition = match (status.is_blind() || is_unseen, report.condition) {
-                (true, _) => Condition::Unknown,
-                (false, true) => Condition::Holds,
-                (false, false) => Condition::Clear,
-            };
-            *state = state.next(condition, timing(alert, moment), moment.at);
-            self.is_quiet &= *state == AlertState::Inactive;
-        }
-        self.join_tiers(moment.at);
-        alerts.iter_mut().zip(&self.memory.alerts).for_each(|(report, state)| report.level = state.level());
-    }
-
-    /// Tiers that are one alert to whoever is told are raised at one time: that a slower one fires, too, or outlasts a
-    /// faster one, is no other incident.
-    fn join_tiers(&mut self, now: Timestamp) {
-        let alerts = &self.instance.slo.alerts;
-        for number in 0..alerts.len() {
-            if !matches!(self.memory.alerts[number], AlertState::Firing { since, .. } if since == now) {
-                continue;
-            }
-            let raised = |(state, alert): (&AlertState, &BurnRateAlert)| match *state {
-                AlertState::Firing { since, .. } if alert.is_one_with(&alerts[number]) => Some(since),
-                _ => None,
-            };
-            let earliest = self.memory.alerts.iter().zip(alerts).filter_map(raised).min();
-            self.memory.alerts[number] = self.memory.alerts[number].raised_by(earliest.unwrap_or(now));
-        }
-    }
-
-    fn tell_alerts(&self, instance: usize, active: &mut Vec<ActiveAlert>) {
-        let states = self.memory.alerts.iter().enumerate();
-        let is_active = |(_, state): &(usize, &AlertState)| **state != AlertState::Inactive;
-        let tell = |(alert, state): (usize, &AlertState)| ActiveAlert { instance, alert, state: *state };
-        active.extend(states.filter(is_active).map(tell));
-    }
-
-    /// SRE workbook, chapter 5: both windows strictly above the factor; and enough bad events to mean it.
-    fn holds(&self, rule: &Rule, counts: &[Counts]) -> bool {
-        let (short, long) = (counts[rule.short], counts[rule.long]);
-        // Divisions only for what comes near: of most SLOs nothing does.
-        let nearly = rule.factor * self.budget_ratio * NEARLY;
-        long.bad >= rule.min_bad_events
-            && long.bad >= nearly * long.total
-            && short.bad >= nearly * short.total
-            && self.burn_rate(long) > rule.factor
-            && self.burn_rate(short) > rule.factor
-    }
-}
-
-fn timing(alert: &BurnRateAlert, moment: Moment) -> Timing {
-    Timing {
-        for_: alert.for_,
-        keep_firing_for: alert.keep_firing_for,
-        blind_for: moment.stale_after.max(alert.short),
     }
 }
 

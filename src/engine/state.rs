@@ -76,6 +76,8 @@ pub struct AlertMemory {
     pub short: Duration,
     /// Its long window.
     pub long: Duration,
+    /// What it is about, if it is no burn-rate alert: those have windows, and nothing here.
+    pub condition: String,
     /// Where it is.
     pub state: AlertState,
 }

@@ -12,25 +12,25 @@ const ZSTD_LEVEL: i32 = 1;
 const RATIO: usize = 12;
 
 /// A page in this encoding.
-pub(super) fn packed(page: &[Bytes], encoding: Encoding) -> Vec<Bytes> {
-    let length: usize = page.iter().map(Bytes::len).sum();
+pub(super) fn packed<'a>(page: impl Iterator<Item = &'a Bytes> + Clone, encoding: Encoding) -> Vec<Bytes> {
+    let length: usize = page.clone().map(Bytes::len).sum();
     let out = Vec::with_capacity(length / RATIO);
     let packed = match encoding {
-        Encoding::Identity => return page.to_vec(),
+        Encoding::Identity => return page.cloned().collect(),
         Encoding::Gzip => gzip(page, out),
         Encoding::Zstd => zstd(page, out),
     };
     vec![packed.expect("BUG: memory cannot be written to").into()]
 }
 
-fn gzip(page: &[Bytes], out: Vec<u8>) -> io::Result<Vec<u8>> {
+fn gzip<'a>(mut page: impl Iterator<Item = &'a Bytes>, out: Vec<u8>) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(out, Compression::fast());
-    page.iter().try_for_each(|chunk| encoder.write_all(chunk))?;
+    page.try_for_each(|chunk| encoder.write_all(chunk))?;
     encoder.finish()
 }
 
-fn zstd(page: &[Bytes], out: Vec<u8>) -> io::Result<Vec<u8>> {
+fn zstd<'a>(mut page: impl Iterator<Item = &'a Bytes>, out: Vec<u8>) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL)?;
-    page.iter().try_for_each(|chunk| encoder.write_all(chunk))?;
+    page.try_for_each(|chunk| encoder.write_all(chunk))?;
     encoder.finish()
 }

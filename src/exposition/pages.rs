@@ -1,5 +1,8 @@
 //! The pages of the newest report, made once for all who ask.
 //!
+//! What is said of SLOs is made once for all; slod's metrics about itself are those of the moment, and end the page.
+//! A packed page is made as a whole, so that there those are of when it was packed.
+//!
 //! Whoever asks first waits while it is made; who asks meanwhile waits, too, and shares it. A page lives until the
 //! next one is asked for, then its memory is used again, unless a slow reader still holds it. Of those there may be
 //! few: beyond that the newest page is given again, a moment old, rather than another one made.
@@ -15,7 +18,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus::proto;
 
-use super::{Config, Encoding, Format, Renderer, compression};
+use super::{Config, Encoding, Format, Renderer, compression, own};
 use crate::report::Report;
 
 /// Which form of a page is asked for, by the headers of a request.
@@ -39,10 +42,10 @@ pub struct Moment {
 /// A page as it is sent.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// What it is.
-    pub wanted: Wanted,
-    /// One after the other they are the page.
+    /// One after the other they are the page, but for its end.
     pub chunks: Arc<Vec<Bytes>>,
+    /// Its end.
+    pub end: Bytes,
 }
 
 /// The pages of the newest report.
@@ -62,12 +65,19 @@ struct Inner {
 #[derive(Debug)]
 struct Kept {
     format: Format,
-    moment: Moment,
+    evaluation: u64,
     plain: Arc<Vec<Bytes>>,
-    packed: Vec<(Encoding, Arc<Vec<Bytes>>)>,
+    packed: Vec<Packed>,
 }
 
-// slod's metrics about itself go on while evaluations are rare, or have stopped.
+#[derive(Debug)]
+struct Packed {
+    encoding: Encoding,
+    made: Duration,
+    chunks: Arc<Vec<Bytes>>,
+}
+
+// slod's metrics about itself go on while evaluations are rare or have stopped.
 const AGE_MAX: Duration = Duration::from_secs(5);
 // A scraper that takes longer than its interval holds one, so that a few of them can.
 const EARLIER_MAX: usize = 3;
@@ -81,65 +91,68 @@ impl Pages {
         Self { inner: Mutex::new(inner) }
     }
 
-    /// The page of an evaluation. `report` is called, for it and for slod's metrics about itself, if it is not there.
+    /// The page of an evaluation. `report` is called if it is not there, `own` for slod's metrics about itself.
     pub fn page(
         &self,
         moment: Moment,
         wanted: Wanted,
-        report: impl FnOnce() -> (Arc<Report>, Vec<proto::MetricFamily>),
+        report: impl FnOnce() -> Arc<Report>,
+        own: impl FnOnce() -> Vec<proto::MetricFamily>,
     ) -> Page {
         let mut inner = self.inner.lock();
-        let Wanted { format, encoding } = wanted;
-        if !inner.has(format, moment) {
-            inner.make(format, moment, report);
+        let end = || own::text(&own(), wanted.format).into();
+        let kept = inner.kept(wanted.format, moment, report);
+        match wanted.encoding {
+            Encoding::Identity => Page { chunks: Arc::clone(&kept.plain), end: end() },
+            encoding => Page { chunks: kept.packed(encoding, moment.now, end), end: Bytes::new() },
         }
-        Page { wanted, chunks: inner.newest.as_mut().map_or_else(Arc::default, |kept| kept.packed(encoding)) }
     }
 }
 
 // === impl Inner ===
 
 impl Inner {
-    /// Whether the page is there, or there is no room for another one.
-    fn has(&mut self, format: Format, moment: Moment) -> bool {
+    fn kept(&mut self, format: Format, moment: Moment, report: impl FnOnce() -> Arc<Report>) -> &mut Kept {
         self.earlier.retain(|page| page.strong_count() > 0);
-        let Some(kept) = self.newest.as_ref().filter(|kept| kept.format == format) else { return false };
-        let is_fresh = kept.moment.evaluation == moment.evaluation
-            && moment.now.saturating_sub(kept.moment.now) < AGE_MAX;
-        is_fresh || self.earlier.len() >= EARLIER_MAX
+        let before = match self.newest.take() {
+            // That of the evaluation, or there is no room for another one.
+            Some(kept)
+                if kept.format == format && (kept.is_of(moment) || self.earlier.len() >= EARLIER_MAX) =>
+            {
+                return self.newest.insert(kept);
+            }
+            before => before,
+        };
+        self.give_up(before);
+        let plain = Arc::new(self.renderer.render(&report(), format));
+        self.renderer.release();
+        self.newest.insert(Kept { format, evaluation: moment.evaluation, plain, packed: Vec::new() })
     }
 
-    fn make(
-        &mut self,
-        format: Format,
-        moment: Moment,
-        report: impl FnOnce() -> (Arc<Report>, Vec<proto::MetricFamily>),
-    ) {
-        if let Some(before) = self.newest.take() {
-            match Arc::try_unwrap(before.plain) {
-                Ok(chunks) => self.renderer.take_back(chunks),
-                Err(held) => self.earlier.push(Arc::downgrade(&held)),
-            }
+    fn give_up(&mut self, before: Option<Kept>) {
+        match before.map(|before| Arc::try_unwrap(before.plain)) {
+            Some(Ok(chunks)) => self.renderer.take_back(chunks),
+            Some(Err(held)) => self.earlier.push(Arc::downgrade(&held)),
+            None => (),
         }
-        let (report, own) = report();
-        let plain = Arc::new(self.renderer.render(&report, &own, format));
-        self.renderer.release();
-        self.newest = Some(Kept { format, moment, plain, packed: Vec::new() });
     }
 }
 
 // === impl Kept ===
 
 impl Kept {
-    fn packed(&mut self, encoding: Encoding) -> Arc<Vec<Bytes>> {
-        if encoding == Encoding::Identity {
-            return Arc::clone(&self.plain);
+    fn is_of(&self, moment: Moment) -> bool {
+        self.evaluation == moment.evaluation
+    }
+
+    fn packed(&mut self, encoding: Encoding, now: Duration, end: impl FnOnce() -> Bytes) -> Arc<Vec<Bytes>> {
+        self.packed.retain(|packed| now.saturating_sub(packed.made) < AGE_MAX);
+        if let Some(packed) = self.packed.iter().find(|packed| packed.encoding == encoding) {
+            return Arc::clone(&packed.chunks);
         }
-        if let Some((_, packed)) = self.packed.iter().find(|(known, _)| *known == encoding) {
-            return Arc::clone(packed);
-        }
-        let packed = Arc::new(compression::packed(&self.plain, encoding));
-        self.packed.push((encoding, Arc::clone(&packed)));
-        packed
+        let end = end();
+        let chunks = Arc::new(compression::packed(self.plain.iter().chain([&end]), encoding));
+        self.packed.push(Packed { encoding, made: now, chunks: Arc::clone(&chunks) });
+        chunks
     }
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     burn_rate,
+    matching::Role,
     report::{Budget, DataStatus, View},
     slo::{BurnRateAlert, EXPORTED, OWN_LABELS, Slo},
     time::format_duration,
@@ -211,8 +212,10 @@ fn with_names_as_specified(labels: Pairs<'_>) -> Pairs<'_> {
 
 impl Repeated {
     pub(super) fn of<'a>(views: impl Iterator<Item = View<'a>>) -> Self {
+        // Others have no such series.
+        let whole = views.filter(|view| view.role == Role::Whole);
         let ids: BTreeSet<(&str, &str)> =
-            views.map(|view| &view.slo.id).map(|id| (&*id.name, &*id.service)).collect();
+            whole.map(|view| &view.slo.id).map(|id| (&*id.name, &*id.service)).collect();
         let ids: Vec<(&str, &str)> = ids.into_iter().collect();
         let repeated = ids.windows(2).filter(|pair| pair[0].0 == pair[1].0);
         Self(repeated.map(|pair| pair[0].0.to_owned()).collect())

@@ -1,3 +1,5 @@
+//! The small parts of a page; whole pages are in `tests/it/exposition.rs`.
+
 use super::{
     format::{push_label, push_number},
     *,

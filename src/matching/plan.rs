@@ -445,6 +445,8 @@ mod tests {
                 group_by: Grouping::by(group_by.iter().copied()),
             }),
             alerts: Vec::new(),
+            state_alerts: Vec::new(),
+            inhibits: true,
         };
         Plan::new(vec![slo.clone(), slo], Duration::from_secs(1))
     }

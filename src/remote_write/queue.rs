@@ -57,12 +57,14 @@ impl Queue {
         self.batches.front()
     }
 
-    /// Takes out a batch that was sent or refused, unless it was given up meanwhile.
-    pub fn done(&mut self, batch: &Batch) {
-        if self.batches.front() == Some(batch) {
+    /// Takes out a batch that was sent or refused. False if it had been given up meanwhile.
+    pub fn done(&mut self, batch: &Batch) -> bool {
+        let is_there = self.batches.front() == Some(batch);
+        if is_there {
             self.bytes -= batch.body.len();
             self.batches.pop_front();
         }
+        is_there
     }
 
     /// The bytes that wait.

@@ -1,3 +1,5 @@
+//! The queue, and what becomes of answers; whole rounds are in `tests/it/remote_write.rs`.
+
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, header::HeaderValue};
 
@@ -35,7 +37,7 @@ fn what_was_given_up_while_it_was_sent_takes_nothing_else_with_it() {
     queue.push(vec![batch(1, 5)]);
     let sent = queue.front().unwrap().clone();
     queue.push(vec![batch(2, 5)]);
-    queue.done(&sent);
+    assert!(!queue.done(&sent));
     assert_eq!(rounds(&mut queue), [2]);
 }
 

@@ -3,38 +3,51 @@
 //! Asked for on demand: a tick writes down no more than numbers and times. It does not know who is told.
 //! The invariant: what goes by one set of labels is in the list once.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod reasons;
 
-use super::{ActiveAlert, Member, Report, View};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+
+use super::{ActiveAlert, Member, Report};
 use crate::{
     alert::AlertState,
-    burn_rate,
     labels::Labels,
-    slo::{self, BurnRateAlert, Slo},
-    time::format_duration,
+    slo::{self, AnyAlert, Slo},
 };
+use reasons::Reasons;
 
 /// An alert that is pending or firing, or was resolved of late.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alert {
     /// The SLO that it is about.
     pub slo: Arc<Slo>,
-    /// The labels of the group; empty for an SLO without grouping.
+    /// The labels of the group; empty for an SLO without grouping, and for all groups together.
     pub group: Labels,
     /// Everything that tells it from others: `alertname`, `severity`, `service`, `slo`, and the labels of the group, of
     /// the SLO and its own.
     pub labels: BTreeMap<String, String>,
     /// Those of the SLO and its own, as specified: templates are not expanded.
     pub annotations: BTreeMap<String, String>,
-    /// Where it is in its life, by the clock. Never [`AlertState::Inactive`].
+    /// Where it is in its life, by the clock.
     pub state: AlertState,
     /// Whether a more severe alert of the same instance fires, so that nobody needs to be told of this one.
     pub is_muted: bool,
-    /// The burn rate over the long window.
+    /// The burn rate over the long window; of another alert what it compares.
     pub value: f64,
     /// Why it is what it is, with numbers.
     pub reason: String,
 }
+
+/// An alert that a tick moved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transition {
+    /// What it was.
+    pub from: AlertState,
+    /// What it is: [`AlertState::Inactive`] if it was pending for nothing.
+    pub alert: Alert,
+}
+
+/// Tiers that are one alert.
+type Tiers<'a> = Vec<&'a ActiveAlert>;
 
 // === impl Report ===
 
@@ -43,63 +56,104 @@ impl Report {
     /// severity and labels are the same are one alert, with the state of the most advanced one. An alert that
     /// fired and is not in a later report as firing has been resolved, even if it is pending again.
     pub fn alerts(&self) -> Vec<Alert> {
-        let by_instance = self.active.chunk_by(|one, other| one.instance == other.instance);
-        by_instance.flat_map(|active| self.alerts_of(active)).collect()
+        let mut alerts = Vec::new();
+        self.visit(&mut |tiers, is_muted, reasons| {
+            if state_of(tiers, now) != AlertState::Inactive {
+                alerts.push(Alert { is_muted, ..self.joined(tiers, reasons) });
+            }
+        });
+        alerts
     }
 
-    fn alerts_of(&self, active: &[ActiveAlert]) -> Vec<Alert> {
-        let tier = |active: &ActiveAlert| &self.roster.members[active.instance].slo.alerts[active.alert];
-        let mut alerts: Vec<Vec<&ActiveAlert>> = Vec::new();
+    /// What the tick moved. Costs next to nothing while nothing moves.
+    pub fn transitions(&self) -> Vec<Transition> {
+        let has_moved = |one: &ActiveAlert| one.before.name() != one.state.name();
+        if !self.active.iter().any(has_moved) {
+            return Vec::new();
+        }
+        let mut transitions = Vec::new();
+        self.visit(&mut |tiers, is_muted, reasons| {
+            let from = state_of(tiers, |tier| tier.before).later_by(self.delay);
+            if from.name() != state_of(tiers, now).name() {
+                let alert = Alert { is_muted, ..self.joined(tiers, reasons) };
+                transitions.push(Transition { from, alert });
+            }
+        });
+        transitions
+    }
+
+    /// Every alert that is told of: its tiers, and whether it is muted.
+    fn visit<'a>(&'a self, visit: &mut dyn FnMut(&Tiers<'a>, bool, &mut Reasons<'a>)) {
+        let slo = |one: &ActiveAlert| Arc::as_ptr(&self.roster.members[one.instance].slo);
+        for of_slo in self.active.chunk_by(|one, other| slo(one) == slo(other)) {
+            let mut reasons = Reasons::new(self, of_slo[0].instance);
+            for of_instance in of_slo.chunk_by(|one, other| one.instance == other.instance) {
+                let inhibits = self.is_inhibited(of_instance);
+                for tiers in self.tiers(of_instance) {
+                    visit(&tiers, inhibits && self.can_be_muted(tiers[0]), &mut reasons);
+                }
+            }
+        }
+    }
+
+    fn tiers<'a>(&self, active: &'a [ActiveAlert]) -> Vec<Tiers<'a>> {
+        let mut alerts: Vec<Tiers<'a>> = Vec::new();
         for one in active {
-            match alerts.iter_mut().find(|known| tier(known[0]).is_one_with(tier(one))) {
+            match alerts.iter_mut().find(|known| self.specified(known[0]).is_one_with(self.specified(one))) {
                 Some(known) => known.push(one),
                 None => alerts.push(vec![one]),
             }
         }
-        let is_urgent_firing =
-            active.iter().any(|one| one.state.level() == 2 && slo::is_urgent(&tier(one).severity));
-        let alert = |tiers: &Vec<&ActiveAlert>| {
-            let is_muted = is_urgent_firing && !slo::is_urgent(&tier(tiers[0]).severity);
-            Alert { is_muted, ..self.joined(tiers) }
+        alerts
+    }
+
+    /// Whether an urgent burn-rate alert of the instance fires, and mutes others.
+    fn is_inhibited(&self, of_instance: &[ActiveAlert]) -> bool {
+        let is_urgent_burn = |one: &ActiveAlert| {
+            let alert = self.specified(one);
+            matches!(alert, AnyAlert::BurnRate(_)) && slo::is_urgent(alert.severity())
         };
-        alerts.iter().map(alert).collect()
+        let fires = |one: &ActiveAlert| matches!(one.state, AlertState::Firing { .. }) && is_urgent_burn(one);
+        self.roster.members[of_instance[0].instance].slo.inhibits && of_instance.iter().any(fires)
+    }
+
+    fn can_be_muted(&self, one: &ActiveAlert) -> bool {
+        let alert = self.specified(one);
+        matches!(alert, AnyAlert::BurnRate(_)) && !slo::is_urgent(alert.severity())
+    }
+
+    fn specified(&self, one: &ActiveAlert) -> AnyAlert<'_> {
+        let alert = self.roster.members[one.instance].slo.alert(one.alert);
+        alert.expect("BUG: the tick told of an alert that its SLO does not have")
     }
 
     /// One alert of tiers that are one.
-    fn joined(&self, tiers: &[&ActiveAlert]) -> Alert {
+    fn joined<'a>(&'a self, tiers: &Tiers<'a>, reasons: &mut Reasons<'a>) -> Alert {
         let member = &self.roster.members[tiers[0].instance];
         let view = self.view(tiers[0].instance);
         // The one that speaks for all: the first of the most advanced whose condition holds.
-        let holds = |tier: &ActiveAlert| view.alerts[tier.alert].condition;
-        let first = |tier: &ActiveAlert| std::cmp::Reverse(tier.alert);
-        let leading = tiers.iter().max_by_key(|tier| (advance(tier.state), holds(tier), first(tier)));
-        let Some(leading) = leading else { unreachable!("BUG: an alert of no tier") };
-        let (slo, alert) = (&member.slo, &member.slo.alerts[leading.alert]);
-        let of_tiers = tiers.iter().rev().flat_map(|tier| &slo.alerts[tier.alert].annotations);
-        let annotations = slo.annotations.iter().chain(of_tiers);
+        let holds = |tier: &ActiveAlert| view.alerts.get(tier.alert).is_some_and(|alert| alert.condition);
+        let order = |tier: &&&ActiveAlert| (advance(tier.state), holds(tier), Reverse(tier.alert));
+        let leading = tiers.iter().max_by_key(order).map_or(tiers[0].alert, |tier| tier.alert);
+        let alert = self.specified(tiers[0]);
+        let of_tiers = tiers.iter().rev().flat_map(|tier| self.specified(tier).annotations());
+        let annotations = member.slo.annotations.iter().chain(of_tiers);
+        let (value, reason) = reasons.of(tiers[0].instance, leading);
         Alert {
-            slo: Arc::clone(slo),
+            slo: Arc::clone(&member.slo),
             group: member.group.clone(),
             labels: labels(member, alert),
             annotations: annotations.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            state: joined_state(tiers, leading.state).later_by(self.delay),
+            state: state_of(tiers, now).later_by(self.delay),
             is_muted: false,
-            value: self.burn_rate(&view, view.shape.rules[leading.alert].long),
-            reason: self.reason(&view, leading.alert),
+            value,
+            reason,
         }
     }
+}
 
-    fn burn_rate(&self, view: &View<'_>, window: usize) -> f64 {
-        let counts = view.counts[window];
-        burn_rate::burn_rate(counts.bad, counts.total, view.slo.objective.target.budget_ratio())
-    }
-
-    fn reason(&self, view: &View<'_>, alert: usize) -> String {
-        let (rule, alert) = (view.shape.rules[alert], &view.slo.alerts[alert]);
-        let over =
-            |window, length| format!("{:.1}x over {}", self.burn_rate(view, window), format_duration(length));
-        format!("{}, {}", over(rule.long, alert.long), over(rule.short, alert.short))
-    }
+fn now(tier: &ActiveAlert) -> AlertState {
+    tier.state
 }
 
 /// What matters more is greater; of those that were resolved the last one counts.
@@ -112,33 +166,31 @@ fn advance(state: AlertState) -> (u8, i64) {
     }
 }
 
-/// The state of the leading tier, since the earliest one that is in the same.
-fn joined_state(tiers: &[&ActiveAlert], leading: AlertState) -> AlertState {
-    let same = tiers.iter().map(|tier| tier.state).filter(|state| state.name() == leading.name());
-    match leading {
-        AlertState::Pending { since, held_at } => {
-            let earliest = same.filter_map(AlertState::since).min();
-            AlertState::Pending { since: earliest.unwrap_or(since), held_at }
-        }
-        AlertState::Firing { since, .. } => {
-            leading.raised_by(same.filter_map(AlertState::since).min().unwrap_or(since))
-        }
+/// The state of the most advanced tier, since the earliest one that is in the same.
+fn state_of(tiers: &Tiers<'_>, state: impl Fn(&ActiveAlert) -> AlertState) -> AlertState {
+    let states = || tiers.iter().map(|tier| state(tier));
+    let leading = states().max_by_key(|state| advance(*state)).unwrap_or_default();
+    let earliest =
+        states().filter(|state| state.name() == leading.name()).filter_map(AlertState::since).min();
+    match (leading, earliest) {
+        (AlertState::Pending { held_at, .. }, Some(since)) => AlertState::Pending { since, held_at },
+        (AlertState::Firing { .. }, Some(since)) => leading.raised_by(since),
         _ => leading,
     }
 }
 
 /// What is more particular wins where names collide: the name and the severity, then the identity, then
 /// the group, then what the alert says, then the SLO.
-fn labels(member: &Member, alert: &BurnRateAlert) -> BTreeMap<String, String> {
+fn labels(member: &Member, alert: AnyAlert<'_>) -> BTreeMap<String, String> {
     let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut labels = member.slo.labels.clone();
-    labels.extend(alert.labels.clone());
+    labels.extend(alert.labels().clone());
     labels.extend(member.group.iter().map(|(name, value)| own(name, value)));
     labels.extend([
         own("service", &member.slo.id.service),
         own("slo", &member.slo.id.name),
-        own("severity", &alert.severity),
-        own("alertname", slo::BURN_RATE_ALERT),
+        own("severity", alert.severity()),
+        own("alertname", alert.name()),
     ]);
     labels
 }

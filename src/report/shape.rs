@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     matching::Role,
-    slo::{BurnRateAlert, Slo, TimeWindow},
+    slo::{BurnRateAlert, Cause, Slo, TimeWindow},
     time::millis,
     window::Layout,
 };
@@ -20,6 +20,8 @@ pub struct Shape {
     pub budgets: Vec<BudgetShape>,
     /// One for each alert; none for a roll-up.
     pub rules: Vec<Rule>,
+    /// Those of the SLO's state alerts that the instance has.
+    pub watches: Vec<Watch>,
     /// The number of the window whose burn rate foretells the budget's end: the shortest long one. Recent,
     /// but not a single bad moment.
     pub trend: usize,
@@ -57,6 +59,21 @@ pub struct Rule {
     pub factor: f64,
     /// The least number of bad events in the long window.
     pub min_bad_events: f64,
+    /// The least number of events in the long window.
+    pub min_total_events: f64,
+}
+
+/// A state that an instance is watched for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watch {
+    /// The number of its alert among all of the SLO.
+    pub alert: usize,
+    /// The state.
+    pub cause: Cause,
+    /// The number of the first budget's window.
+    pub period: usize,
+    /// The number of the window that the cause names, if it does.
+    pub window: usize,
 }
 
 // A shorter window may lie between two scrapes, and be empty without meaning anything.
@@ -95,6 +112,7 @@ impl Shape {
             long: layout.window_number(alert.long),
             factor: alert.factor,
             min_bad_events: slo.min_bad_events(alert),
+            min_total_events: alert.min_total_events,
         };
         // Windows too short to hold a slice say as little.
         let recent_min = slo.objective.budgeting.slice().unwrap_or_default().max(RECENT_MIN);
@@ -104,9 +122,35 @@ impl Shape {
             trend: shortest_long.map_or(budgets[0].window(), |long| layout.window_number(long)),
             recent: if rolling == 0 { 0 } else { layout.window_number(recent_min) },
             rules: alerts.iter().map(rule).collect(),
+            watches: watches(slo, layout, role, budgets[0]),
             windows,
             budgets,
         }
+    }
+}
+
+fn watches(slo: &Slo, layout: &Layout, role: Role, budget: BudgetShape) -> Vec<Watch> {
+    let watch = |(number, cause): (usize, &Cause)| {
+        let cause = cause_in(role, cause)?;
+        let period = budget.window();
+        let window = cause.window().map_or(period, |window| layout.window_number(window));
+        Some(Watch { alert: slo.alerts.len() + number, cause, period, window })
+    };
+    slo.state_alerts.iter().map(|alert| &alert.cause).enumerate().filter_map(watch).collect()
+}
+
+/// What an instance in this role is to be watched for: budgets are watched group by group; that nothing ever came, or
+/// comes from anywhere, is told of once, of the roll-up.
+fn cause_in(role: Role, cause: &Cause) -> Option<Cause> {
+    match (role, cause) {
+        (Role::Whole, _) => Some(cause.clone()),
+        (Role::Group | Role::RollUp, Cause::NoData(statuses)) => {
+            let is_of_roll_up = role == Role::RollUp;
+            let mine = statuses.iter().filter(|status| status.is_of_all_groups() == is_of_roll_up);
+            Some(Cause::NoData(mine.copied().collect())).filter(|cause| *cause != Cause::NoData(Vec::new()))
+        }
+        (Role::Group, _) => Some(cause.clone()),
+        (Role::RollUp, _) => None,
     }
 }
 

@@ -81,7 +81,17 @@ fn read_slo(reader: &mut Reader<'_>, metadata: &Fields<'_>, spec: &Fields<'_>) -
     let objective = read_objective(reader, spec);
     let alerts = alerting::read(reader, spec, objective.as_ref());
     let (id, indicator, objective) = (id?, indicator?, objective?);
-    let slo = Slo { id, description, labels, annotations, objective, indicator, alerts };
+    let slo = Slo {
+        id,
+        description,
+        labels,
+        annotations,
+        objective,
+        indicator,
+        alerts,
+        state_alerts: Vec::new(),
+        inhibits: true,
+    };
     Some(Placed {
         slo,
         at: metadata.place("name"),

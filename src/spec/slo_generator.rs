@@ -102,8 +102,17 @@ fn read_slo(
     }
     let id = SloId { service, name: name?.to_owned() };
     let annotations = BTreeMap::new();
-    let slo =
-        Slo { id, description, labels, annotations, objective, indicator: indicator?, alerts: policy.alerts };
+    let slo = Slo {
+        id,
+        description,
+        labels,
+        annotations,
+        objective,
+        indicator: indicator?,
+        alerts: policy.alerts,
+        state_alerts: Vec::new(),
+        inhibits: true,
+    };
     Some(Placed { slo, at: metadata.place("name"), sli: spec.place("service_level_indicator") })
 }
 

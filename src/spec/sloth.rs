@@ -150,7 +150,17 @@ fn read_slo(reader: &mut Reader<'_>, node: &Node, service: &Service) -> Option<P
     let alerts = read_alerting(reader, &fields, service, objective.as_ref());
     let id = SloId { service: service.name.clone()?, name: name? };
     let (objective, indicator) = (objective?, indicator?);
-    let slo = Slo { id, description, labels, annotations: Strings::new(), objective, indicator, alerts };
+    let slo = Slo {
+        id,
+        description,
+        labels,
+        annotations: Strings::new(),
+        objective,
+        indicator,
+        alerts,
+        state_alerts: Vec::new(),
+        inhibits: true,
+    };
     Some(Placed {
         slo,
         at: fields.place("name"),

@@ -13,21 +13,23 @@ use hyper::body::{Body, Frame, SizeHint};
 /// The body of an answer, sent piece by piece without copies.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pieces {
-    all: Arc<Vec<Bytes>>,
+    shared: Arc<Vec<Bytes>>,
     next: usize,
+    /// What comes after those, until it is sent.
+    end: Bytes,
 }
 
 // === impl Pieces ===
 
-impl From<Bytes> for Pieces {
-    fn from(bytes: Bytes) -> Self {
-        Arc::new(vec![bytes]).into()
+impl Pieces {
+    pub(super) fn new(shared: Arc<Vec<Bytes>>, end: Bytes) -> Self {
+        Self { shared, next: 0, end }
     }
 }
 
-impl From<Arc<Vec<Bytes>>> for Pieces {
-    fn from(all: Arc<Vec<Bytes>>) -> Self {
-        Self { all, next: 0 }
+impl From<Bytes> for Pieces {
+    fn from(bytes: Bytes) -> Self {
+        Self::new(Arc::default(), bytes)
     }
 }
 
@@ -39,16 +41,21 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.all.get(self.next).cloned();
+        let piece = match self.shared.get(self.next).cloned() {
+            Some(piece) => piece,
+            None if self.end.is_empty() => return Poll::Ready(None),
+            None => std::mem::take(&mut self.end),
+        };
         self.next += 1;
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.all.iter().skip(self.next).all(Bytes::is_empty)
+        self.size_hint().exact() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.all.iter().skip(self.next).map(|piece| piece.len() as u64).sum())
+        let shared: usize = self.shared.iter().skip(self.next).map(Bytes::len).sum();
+        SizeHint::with_exact((shared + self.end.len()) as u64)
     }
 }

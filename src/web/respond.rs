@@ -108,7 +108,7 @@ impl Responder {
         let page = tokio::task::spawn_blocking(move || service.metrics(&accept, &encoding)).await;
         match page {
             Ok(page) => {
-                let mut answer = Response::new(Pieces::from(page.chunks));
+                let mut answer = Response::new(Pieces::new(page.chunks, page.end));
                 let headers = answer.headers_mut();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
                 headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));

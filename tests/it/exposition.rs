@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
+    net::TcpStream,
     sync::Arc,
     time::Duration,
 };
@@ -14,6 +16,8 @@ use slod::{
     testing::{Sent, World, parse_labels},
     time::Timestamp,
 };
+
+use crate::support::Slod;
 
 const START: Timestamp = Timestamp(1_700_006_400_000);
 const STEP: Duration = Duration::from_secs(15);
@@ -91,7 +95,8 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 fn page(report: &Report, config: Config, format: Format) -> String {
-    String::from_utf8(Renderer::new(config).render(report, &[], format).concat()).unwrap()
+    let slos = Renderer::new(config).render(report, format).concat();
+    String::from_utf8(slos).unwrap() + &exposition::about_slod(&[], format)
 }
 
 /// The series of a page with the value of each; fails if one is there twice.
@@ -119,6 +124,18 @@ fn the_series_of_sloth_and_pyrra() {
         .filter(|line| ["slo:", "sloth_", "pyrra_"].iter().any(|prefix| line.starts_with(prefix)))
         .collect();
     insta::assert_snapshot!("compat", compat.join("\n"));
+}
+
+#[test]
+fn slos_that_collide_in_pyrra_are_told_apart() {
+    let one = SPECS.split("---").last().unwrap();
+    let other = one.replace("catalog", "search").replace("\"99\"", "\"98\"");
+    let report = report_of(&format!("{one}---{other}"));
+    let all = series(&page(&report, compat(), Format::Text));
+    let objectives: Vec<&String> = all.keys().filter(|series| series.contains("pyrra_objective")).collect();
+    assert!(
+        objectives[0].contains("namespace=\"catalog\"") && objectives[1].contains("namespace=\"search\"")
+    );
 }
 
 #[test]
@@ -155,32 +172,12 @@ fn families_and_labels_are_left_out_as_told_and_identities_stay() {
     let found = series(&page(&report, config, Format::Text));
     let all = series(&page(&report, compat(), Format::Text));
     let has = |text: &str| found.keys().any(|series| series.contains(text));
-    assert!(!has("slo_info") && !has("ratio_rate") && !has("slo_burn_rate{"));
+    let left_out = ["\"slo_info\"", "\"slo:sli_error:ratio_rate", "\"slo_burn_rate\""];
+    assert!(!left_out.into_iter().any(has), "{found:?}");
     assert!(!has("team=") && !has("owner=") && !has("route_to="), "{found:?}");
     assert!(has("tier=\"1\"") && has("route=\"/a\"") && has("severity=\"mail\""));
-    let kept = |series: &&String| {
-        !["slo_info{", "ratio_rate", "slo_burn_rate{"].iter().any(|name| series.contains(name))
-    };
+    let kept = |series: &&String| !left_out.iter().any(|name| series.contains(name));
     assert_eq!(found.len(), all.keys().filter(kept).count(), "only labels are missing, no series");
-}
-
-#[test]
-fn alerts_that_labels_alone_told_apart_are_one_series_without_them() {
-    let alert = |team: &str, burn_rate| {
-        format!(
-            "{{severity: page, window: 1h, short_window: 5m, burn_rate: {burn_rate}, labels: {{team: {team}}}}}"
-        )
-    };
-    let alerting = format!("  alerting: {{burn_rate_alerts: [{}, {}]}}\n", alert("a", 900), alert("b", 1));
-    let specs = format!("{}{alerting}", SPECS.split("---").next().unwrap());
-    let report = report_of(&specs);
-    let of = |config| {
-        let all = series(&page(&report, config, Format::Text));
-        let conditions = all.into_iter().filter(|(series, _)| series.starts_with("slo_burn_rate_condition"));
-        conditions.map(|(_, value)| value).collect::<Vec<f64>>()
-    };
-    assert_eq!(of(Config::default()), [0.0, 1.0, 0.0, 1.0]);
-    assert_eq!(of(Config { labels: Some(names(&[])), ..Config::default() }), [1.0, 1.0]);
 }
 
 #[test]
@@ -188,10 +185,7 @@ fn metrics_about_slod_itself_are_right_in_both_formats() {
     let telemetry = Telemetry::new();
     telemetry.ingest.request_duration.record(Duration::from_millis(5));
     telemetry.ingest.requests.with_label_values(&["204"]).inc();
-    let render = |format| {
-        let chunks = Renderer::new(Config::default()).render(&Report::default(), &telemetry.gather(), format);
-        String::from_utf8(chunks.concat()).unwrap()
-    };
+    let render = |format| exposition::about_slod(&telemetry.gather(), format);
     let (text, open) = (render(Format::Text), render(Format::OpenMetrics));
     assert_eq!(series(&text).keys().collect::<Vec<_>>(), series(&open).keys().collect::<Vec<_>>());
     assert!(
@@ -212,10 +206,11 @@ fn a_page_is_made_once_for_all_who_ask_and_its_memory_is_used_again() {
     let mut ask = |evaluation, seconds, encoding| {
         let moment = Moment { evaluation, now: Duration::from_secs(seconds) };
         let wanted = Wanted { format: Format::Text, encoding };
-        pages.page(moment, wanted, || {
+        let report = || {
             made += 1;
-            (Arc::clone(&report), Vec::new())
-        })
+            Arc::clone(&report)
+        };
+        pages.page(moment, wanted, report, Vec::new)
     };
     let first = ask(1, 0, Encoding::Identity);
     let again = ask(1, 1, Encoding::Identity);
@@ -226,14 +221,14 @@ fn a_page_is_made_once_for_all_who_ask_and_its_memory_is_used_again() {
     drop((first, again));
     let next = ask(2, 2, Encoding::Identity);
     assert_eq!(next.chunks[0].as_ptr(), place, "the memory of the page before");
-    // As time passes it is made anew, because slod's metrics about itself go on.
-    let later = ask(2, 60, Encoding::Identity);
-    assert!(!Arc::ptr_eq(&next.chunks, &later.chunks));
+    // As time passes it is packed anew, because slod's metrics about itself go on.
+    let packed = [2, 3, 60].map(|seconds| ask(2, seconds, Encoding::Gzip).chunks);
+    assert!(Arc::ptr_eq(&packed[0], &packed[1]) && !Arc::ptr_eq(&packed[1], &packed[2]));
     // Readers that take their time hold pages, of which there are few.
     let held: Vec<_> = (3..20).map(|evaluation| ask(evaluation, 60, Encoding::Identity)).collect();
     let addresses: BTreeSet<_> = held.iter().map(|page| Arc::as_ptr(&page.chunks)).collect();
     assert!(addresses.len() <= 4, "{} pages", addresses.len());
-    drop((next, later, held));
+    drop((next, held));
     ask(30, 61, Encoding::Identity);
     assert!(made < 10, "{made}");
     assert_eq!(Arc::strong_count(&report), 1, "nobody holds a report");
@@ -244,14 +239,59 @@ fn what_is_packed_is_the_page() {
     let (pages, report) = (Pages::new(compat()), report_of(SPECS));
     let ask = |encoding| {
         let moment = Moment { evaluation: 1, now: Duration::ZERO };
-        let page = pages
-            .page(moment, Wanted { format: Format::Text, encoding }, || (Arc::clone(&report), Vec::new()));
+        let page =
+            pages.page(moment, Wanted { format: Format::Text, encoding }, || Arc::clone(&report), Vec::new);
         page.chunks.concat()
     };
     let plain = ask(Encoding::Identity);
     let mut gunzipped = Vec::new();
     let gzip = ask(Encoding::Gzip);
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(gzip.as_slice()), &mut gunzipped).unwrap();
+    flate2::read::GzDecoder::new(gzip.as_slice()).read_to_end(&mut gunzipped).unwrap();
     assert!(gunzipped == plain);
     assert!(zstd::decode_all(ask(Encoding::Zstd).as_slice()).unwrap() == plain);
+}
+
+/// The head and the body of an answer.
+fn get(slod: &Slod, headers: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(slod.address).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    let body = answer.split_off(end + 4);
+    let head = String::from_utf8(answer).unwrap();
+    assert!(
+        head.starts_with("HTTP/1.1 200") && head.contains(&format!("content-length: {}\r", body.len())),
+        "{head}"
+    );
+    assert!(head.contains("vary: Accept, Accept-Encoding"), "{head}");
+    (head, body)
+}
+
+#[test]
+fn a_scraper_gets_what_it_asks_for() {
+    let slod = Slod::start(SPECS, "exposition: {compat: [sloth], families: {exclude: [slo_info]}}\n");
+    let (head, body) = get(&slod, "");
+    assert!(
+        head.contains("content-type: text/plain; version=0.0.4; charset=utf-8")
+            && !head.contains("content-encoding")
+    );
+    let text = String::from_utf8(body).unwrap();
+    assert!(text.contains("sloth_slo_info{") && !text.contains("\nslo_info{"));
+    assert!(text.contains("\nslod_build_info{"));
+    let open =
+        "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\nAccept-Encoding: gzip\r\n";
+    let (head, body) = get(&slod, open);
+    assert!(
+        head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{head}"
+    );
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(body.as_slice()).read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("# EOF\n") && text.contains("# TYPE slod_evaluations counter\n"));
+    let (head, body) = get(&slod, "Accept-Encoding: gzip, zstd\r\n");
+    assert!(head.contains("content-encoding: zstd"), "{head}");
+    assert!(zstd::decode_all(body.as_slice()).unwrap().starts_with(b"# HELP slo_"));
 }

@@ -52,7 +52,7 @@ fn check(page: &str, series: &str, value: &str) {
 
 #[test]
 fn a_target_of_100_percent_is_met_or_overspent_without_limit_and_never_nan() {
-    let of_page = r#"slo_burn_rate_condition{long_window="1h""#;
+    let of_page = r#"slo_burn_rate_condition{service="shop",slo="everything",long_window="1h""#;
     let (met, missed) = (page(0.0), page(4.0));
     for page in [&met, &missed] {
         assert!(!page.to_lowercase().contains("nan"), "{page}");
@@ -61,7 +61,7 @@ fn a_target_of_100_percent_is_met_or_overspent_without_limit_and_never_nan() {
     check(&met, "slo_error_budget_remaining_ratio", "1");
     check(&met, "slo_burn_rate{", "0");
     check(&met, of_page, "0");
-    check(&missed, "slo_error_budget_remaining_ratio", "-inf");
+    check(&missed, "slo_error_budget_remaining_ratio", "-Inf");
     check(&missed, "slo_burn_rate{", "+Inf");
     check(&missed, of_page, "1");
 }

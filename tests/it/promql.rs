@@ -118,6 +118,8 @@ fn counted_ratios(indicator: &Indicator, samples: &[Sent], end: Timestamp) -> BT
         objective: Objective::rolling(Target::new(0.99).unwrap(), WINDOW),
         indicator: indicator.clone(),
         alerts: Vec::new(),
+        state_alerts: Vec::new(),
+        inhibits: true,
     };
     let start = samples[0].at;
     let mut world = World::immediate(vec![slo], Duration::from_secs(1), start);

@@ -33,6 +33,8 @@ fn slo(question: Question<&str>, is_grouped: bool) -> Slo {
         objective: Objective::rolling(Target::new(0.99).unwrap(), month),
         indicator: Indicator::Pulled(Pulled { question, step: MINUTE, is_grouped }),
         alerts: workbook_alerts(month, Budgeting::Occurrences),
+        state_alerts: Vec::new(),
+        inhibits: true,
     }
 }
 

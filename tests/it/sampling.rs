@@ -44,6 +44,8 @@ fn slo(question: Question<&str>) -> Slo {
         objective: Objective::rolling(Target::new(0.99).unwrap(), month),
         indicator: Indicator::Sampled(Sampled { question, step: MINUTE }),
         alerts: workbook_alerts(month, Budgeting::Occurrences),
+        state_alerts: Vec::new(),
+        inhibits: true,
     }
 }
 

@@ -9,9 +9,11 @@
 //! - On alert windows slod counts exactly; Sloth's rules do so as far as `rate` does, which extrapolates. The same
 //!   rules with `anchored`, which does not, say exactly what slod says.
 //! - The budgets differ, because Sloth averages ratios.
+//! - What slod publishes under Sloth's names has the names and labels of what the rules record.
 //!
 //! The differences are the tables of `docs/sloth-differences.md`; `UPDATE_DOCS=1 make test-peers` writes them anew.
 
+mod compat;
 mod findings;
 mod page;
 mod rules;
@@ -76,6 +78,8 @@ pub struct Month {
     pub prometheus: Prometheus,
     pub shop: Shop,
     pub reports: BTreeMap<Timestamp, Snapshot>,
+    /// What it published in the end under Sloth's names.
+    pub published: compat::Published,
 }
 
 /// What the rules of an SLO say, by route and time.
@@ -106,6 +110,7 @@ fn rules_of_sloth_differ_by_extrapolation_only_and_budgets_by_averages() {
     let findings: Vec<Findings> =
         SUBJECTS.iter().map(|subject| Findings::new(subject, &month, &sloth[subject.0])).collect();
     findings::check_alerts(&findings);
+    compat::check(&month.prometheus, START + MONTH, &month.published);
     check_page(&page::tables(&findings));
 }
 
@@ -150,7 +155,8 @@ impl Month {
     /// Sends every scrape to both.
     fn run(prometheus: Prometheus) -> Self {
         let mut world = world();
-        let mut month = Self { prometheus, shop: Shop::new(), reports: BTreeMap::new() };
+        let mut month =
+            Self { prometheus, shop: Shop::new(), reports: BTreeMap::new(), published: BTreeMap::new() };
         let (mut now, mut waiting) = (START, Vec::new());
         for scrape in 0.. {
             while now + MINUTE <= Shop::at(scrape) {
@@ -174,6 +180,9 @@ impl Month {
 
     fn evaluate(&mut self, world: &mut World, now: Timestamp) {
         let report = world.tick(now);
+        if now == START + MONTH {
+            self.published = compat::published(&report);
+        }
         if now > START + COMPARED_AFTER && now == now.floor(MARK) {
             self.reports.insert(now, report.snapshot());
         }

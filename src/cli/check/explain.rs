@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     promql,
     slo::{
-        Budgeting, BurnRateAlert, Counted, Grouping, Indicator, Objective, Question, Slo, Term, Threshold,
-        TimeWindow,
+        Budgeting, BurnRateAlert, Cause, Counted, Grouping, Indicator, Objective, Question, Slo, StateAlert,
+        Term, Threshold, TimeWindow,
     },
     spec::Location,
     time::format_duration,
@@ -146,25 +146,57 @@ fn objective(objective: &Objective) -> Vec<String> {
 // === alerts ===
 
 fn alerts(slo: &Slo) -> Vec<String> {
-    if slo.alerts.is_empty() {
+    if slo.all_alerts().next().is_none() {
         return vec!["none".to_owned()];
     }
-    slo.alerts.iter().flat_map(|alert| self::alert(slo, alert)).collect()
+    let of_states = slo.state_alerts.iter().flat_map(state_alert);
+    slo.alerts.iter().flat_map(|alert| self::alert(slo, alert)).chain(of_states).collect()
+}
+
+fn state_alert(alert: &StateAlert) -> Vec<String> {
+    let case = match &alert.cause {
+        Cause::RemainingBelow(share) => format!("less than {} of the budget is left", percent(*share)),
+        Cause::Exhausted => "the budget is spent".to_owned(),
+        Cause::ExhaustedWithin(time) => {
+            format!("the budget lasts less than {} at the present rate", format_duration(*time))
+        }
+        Cause::DroppedBy { share, within } => {
+            format!(
+                "more than {} of the budget was spent within {}",
+                percent(*share),
+                format_duration(*within)
+            )
+        }
+        Cause::NoData(statuses) => {
+            let names: Vec<&str> = statuses.iter().map(|status| status.name()).collect();
+            format!("the data status is {}", names.join(" or "))
+        }
+    };
+    let waits = waits(alert.for_, alert.keep_firing_for);
+    let mut lines = vec![format!("{}: fires while {case}{waits}", alert.severity)];
+    lines.extend(texts(&alert.labels).map(|text| format!("  label {text}")));
+    lines.extend(texts(&alert.annotations).map(|text| format!("  annotation {text}")));
+    lines
+}
+
+fn waits(for_: Duration, keep_firing_for: Duration) -> String {
+    let held = match for_ {
+        Duration::ZERO => String::new(),
+        for_ => format!(", for {}", format_duration(for_)),
+    };
+    let kept = match keep_firing_for {
+        Duration::ZERO => String::new(),
+        kept => format!(", and {} longer", format_duration(kept)),
+    };
+    held + &kept
 }
 
 fn alert(slo: &Slo, alert: &BurnRateAlert) -> Vec<String> {
     let (long, short) = (format_duration(alert.long), format_duration(alert.short));
-    let held = match alert.for_ {
-        Duration::ZERO => String::new(),
-        for_ => format!(", for {}", format_duration(for_)),
-    };
-    let kept = match alert.keep_firing_for {
-        Duration::ZERO => String::new(),
-        kept => format!(", and {} longer", format_duration(kept)),
-    };
+    let waits = waits(alert.for_, alert.keep_firing_for);
     let factor = rounded(alert.factor);
     let mut lines = vec![format!(
-        "{}: fires while the burn rate is above {factor} over {long} and over {short}{held}{kept}",
+        "{}: fires while the burn rate is above {factor} over {long} and over {short}{waits}",
         alert.severity
     )];
     lines.push(format!("  {}", sensitivity(slo, alert)));
@@ -183,7 +215,11 @@ fn sensitivity(slo: &Slo, alert: &BurnRateAlert) -> String {
         1.0 => format!(" and a bad {} in {long}", unit(slo)),
         least => format!(" and at least {least} bad {}s in {long}", unit(slo)),
     };
-    format!("needs an error ratio above {}{least}", percent(ratio))
+    let total = match alert.min_total_events {
+        0.0 => String::new(),
+        total => format!(", and at least {total} {}s in all", unit(slo)),
+    };
+    format!("needs an error ratio above {}{least}{total}", percent(ratio))
 }
 
 /// When it fires, and what is spent by then: a burn rate of `factor` over the long window spends `factor × long` of a

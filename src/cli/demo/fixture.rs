@@ -60,6 +60,8 @@ fn spec(name: &str) -> Slo {
             factor: 3.6,
             ..WORKBOOK_WINDOWS[0].alert(PERIOD, Budgeting::Occurrences)
         }],
+        state_alerts: Vec::new(),
+        inhibits: true,
     }
 }
 

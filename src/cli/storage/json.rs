@@ -97,6 +97,7 @@ fn alert(AlertContents { instance, alert }: &AlertContents) -> Value {
         "severity": alert.severity,
         "short_window_seconds": alert.short.as_secs_f64(),
         "long_window_seconds": alert.long.as_secs_f64(),
+        "condition": alert.condition,
         "state": state,
         "since": since.map(moment),
     })

@@ -100,7 +100,11 @@ fn alert(AlertContents { instance, alert }: &AlertContents) -> String {
     let (state, since) = alert_state(&alert.state);
     let since = since.map_or_else(String::new, |since| format!(" since {}", moment(since)));
     let (short, long) = (format_duration(alert.short), format_duration(alert.long));
-    format!("    {} over {long} and {short} of {instance}: {state}{since}\n", alert.severity)
+    let what = match alert.condition.as_str() {
+        "" => format!("over {long} and {short}"),
+        condition => condition.to_owned(),
+    };
+    format!("    {} {what} of {instance}: {state}{since}\n", alert.severity)
 }
 
 fn damage(inspection: &Inspection) -> String {

@@ -8,7 +8,7 @@ use crate::{
     engine::state::{AlertMemory, HeadState},
     matching::{Instance, PresenceState},
     report::Shape,
-    slo::BurnRateAlert,
+    slo::AnyAlert,
     window::RowState,
 };
 
@@ -18,15 +18,15 @@ impl Judged {
     /// Goes on as what was stored of it.
     pub(in crate::engine) fn restored(instance: Arc<Instance>, shape: Arc<Shape>, head: &HeadState) -> Self {
         let mut restored = Self::new(instance, shape);
-        let alerts = restored.memory.alerts.iter_mut().zip(&restored.instance.slo.alerts);
-        for (number, (state, alert)) in alerts.enumerate() {
-            let is_tier = |known: &&AlertMemory| {
-                (known.severity.as_str(), known.short, known.long)
-                    == (&alert.severity, alert.short, alert.long)
+        for number in 0..restored.memory.alerts.len() {
+            let Some(memory) = restored.alert(number).map(|alert| memory(alert, AlertState::Inactive)) else {
+                continue;
             };
+            let is_same =
+                |known: &&AlertMemory| AlertMemory { state: known.state, ..memory.clone() } == **known;
             // Of several tiers that look the same, each is itself.
-            let known = head.alerts.get(number).filter(is_tier).or_else(|| head.alerts.iter().find(is_tier));
-            *state = known.map_or(AlertState::Inactive, |known| known.state);
+            let known = head.alerts.get(number).filter(is_same).or_else(|| head.alerts.iter().find(is_same));
+            restored.memory.alerts[number] = known.map_or(AlertState::Inactive, |known| known.state);
         }
         restored.is_quiet = restored.memory.alerts.iter().all(|state| *state == AlertState::Inactive);
         restored.published = head.published;
@@ -36,24 +36,36 @@ impl Judged {
 
     /// What is stored of it.
     pub(in crate::engine) fn head(&self, row: RowState, presence: PresenceState) -> HeadState {
-        let alerts = self.memory.alerts.iter().zip(&self.instance.slo.alerts);
-        let memory = |(state, alert): (&AlertState, &BurnRateAlert)| AlertMemory {
-            severity: alert.severity.clone(),
-            short: alert.short,
-            long: alert.long,
-            state: *state,
-        };
+        let states = self.memory.alerts.iter().enumerate();
+        let alerts = states.filter_map(|(number, state)| Some(memory(self.alert(number)?, *state)));
         let is_live = presence.is_live || self.is_presumed_live;
         HeadState {
             row,
             presence: PresenceState { is_live, ..presence },
             published: self.published,
-            alerts: if self.is_quiet { Vec::new() } else { alerts.map(memory).collect() },
+            alerts: if self.is_quiet { Vec::new() } else { alerts.collect() },
         }
     }
 
     /// Goes on after a time in which nobody looked.
     pub(in crate::engine) fn resume(&mut self, missed: Duration) {
         self.memory.alerts.iter_mut().for_each(|state| *state = state.resume(missed));
+    }
+}
+
+/// What is stored of an alert.
+fn memory(alert: AnyAlert<'_>, state: AlertState) -> AlertMemory {
+    let (severity, condition) = (alert.severity().to_owned(), String::new());
+    match alert {
+        AnyAlert::BurnRate(alert) => {
+            AlertMemory { severity, short: alert.short, long: alert.long, condition, state }
+        }
+        AnyAlert::State(alert) => AlertMemory {
+            severity,
+            short: Duration::ZERO,
+            long: Duration::ZERO,
+            condition: alert.cause.to_string(),
+            state,
+        },
     }
 }

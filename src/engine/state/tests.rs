@@ -1,12 +1,12 @@
 //! Engines that are stopped and restored beside one that runs through, and what is written of them.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    matching::Plan,
+    matching::{Known, Plan},
     report::{DataStatus, Report, SloReport, Snapshot},
     spec,
     telemetry::Telemetry,
@@ -59,7 +59,12 @@ fn plan(short: &str, long: &str, resolution: Duration) -> Plan {
              objective: {{target: 90, {objective}}}\n{alerts}"
         )
     };
-    let alerting = format!("  alerting: {{burn_rate_alerts: [{page}, {ticket}]}}\n");
+    let states = "budget_alerts: [{severity: page, remaining_below: 50%, for: 10s}, \
+        {severity: page, exhausted: true}, {severity: ticket, exhausted_within: 1h, keep_firing_for: 20s}, \
+        {severity: ticket, dropped_by: 5%, within: 30m}], \
+        no_data_alerts: [{severity: ticket, for: 10s, \
+        status: [stale, sender_down, no_series, no_traffic, catching_up]}]";
+    let alerting = format!("  alerting: {{burn_rate_alerts: [{page}, {ticket}], {states}}}\n");
     let none = "  alerting: {burn_rate_alerts: []}\n";
     let slices = "window: 6h, budgeting: Timeslices, slice: {window: 1m, target: 95}";
     let ratio_slices = "window: 6h, budgeting: RatioTimeslices, slice: {window: 1m}";
@@ -86,6 +91,18 @@ fn instances(plan: Plan) -> Arc<Instances> {
     let instances = Arc::new(Instances::new(Arc::new(plan), 100));
     open_groups(&instances);
     instances
+}
+
+/// The same after a restart.
+fn continued(plan: Plan) -> Arc<Instances> {
+    let before = instances(plan);
+    let known = before.directory().instances.into_iter().map(|instance| Known {
+        sli: instance.sli,
+        slo_index: instance.slo_index,
+        role: instance.role,
+        group: instance.group.clone(),
+    });
+    Arc::new(Instances::continued(before.plan(), 100, known.collect(), &HashMap::new()).0)
 }
 
 fn open_groups(instances: &Instances) -> Vec<Arc<Instance>> {
@@ -115,7 +132,7 @@ impl Side {
     }
 
     fn restored_by(config: Config, plan: Plan, state: State, now: Timestamp) -> Self {
-        let (instances, open) = (instances(plan), Arc::new(OpenSlots::new(config.resolution())));
+        let (instances, open) = (continued(plan), Arc::new(OpenSlots::new(config.resolution())));
         let telemetry = Telemetry::new().evaluation;
         let Restored { engine, lost, pending_lost } =
             Engine::restored(config, Arc::clone(&instances), Arc::clone(&open), telemetry, now, state);
@@ -298,9 +315,16 @@ impl Pair {
     fn tick(&mut self) {
         let tick = Event::Tick { now: self.now };
         let [through, stopped] =
-            [&mut self.through, &mut self.stopped].map(|side| side.handle(&tick).expect("a tick").snapshot());
+            [&mut self.through, &mut self.stopped].map(|side| side.handle(&tick).expect("a tick"));
         self.log.push(tick);
-        self.check(&through, &stopped);
+        self.check(&through.snapshot(), &stopped.snapshot());
+        if self.counts_of_one == 1.0 {
+            let states = |report: &Report| {
+                let alerts = report.alerts().into_iter();
+                alerts.map(|alert| (alert.labels, alert.state, alert.is_muted)).collect::<Vec<_>>()
+            };
+            assert_eq!(states(&through), states(&stopped));
+        }
     }
 
     fn restart(&mut self) {
@@ -581,7 +605,7 @@ fn check_lost(break_it: impl FnOnce(&mut SliState), expected: &str) {
     break_it(state.slis.get_mut(&SliId(0)).unwrap());
     let open = Arc::new(OpenSlots::new(config().resolution()));
     let telemetry = Telemetry::new().evaluation;
-    let restored = Engine::restored(config(), instances(usual_plan()), open, telemetry, now, state.clone());
+    let restored = Engine::restored(config(), continued(usual_plan()), open, telemetry, now, state.clone());
     let lost: Vec<String> = restored.lost.iter().map(ToString::to_string).collect();
     assert_eq!(lost, [format!("cannot restore the history of s/short{{}}, which begins anew: {expected}")]);
     let mut engine = restored.engine;

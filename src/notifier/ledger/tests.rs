@@ -105,7 +105,7 @@ fn an_alert_that_fires_again_is_told_at_once_with_its_new_start() {
             (20, Some((resolved(10, 20), LOUD)), "resolved 10-20"),
             (30, Some((firing(30), LOUD)), "firing 30-270"),
             // Nobody looked between two evaluations.
-            (40, Some((firing(39), LOUD)), "firing 39-279"),
+            (40, Some((firing(39), LOUD)), "firing 39-280"),
             (50, Some((resolved(45, 48), LOUD)), "resolved 45-48"),
         ],
     );

@@ -18,6 +18,8 @@ fn slo(indicator: Indicator, budgeting: Budgeting) -> Slo {
         objective: Objective { budgeting, ..objective },
         indicator,
         alerts: Vec::new(),
+        state_alerts: Vec::new(),
+        inhibits: true,
     }
 }
 

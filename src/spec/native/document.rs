@@ -3,12 +3,15 @@
 //! The reader does not deserialise these, because serde stops at the first error. That both know the same fields is
 //! tested.
 
+mod alerting;
+
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::{slo::ThresholdOp, time::format_duration};
+pub(super) use alerting::{Alerting, BudgetAlert, BurnRateAlert, DataStatus, NoDataAlert};
 
 /// A service level objective of slod.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -205,45 +208,6 @@ pub(super) struct Slice {
     /// The percentage of good events that makes a slice good, with Timeslices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) target: Option<Percent>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Alerting {
-    /// An empty list means none.
-    pub(super) burn_rate_alerts: Vec<BurnRateAlert>,
-}
-
-/// Fires while the burn rate is above burn_rate over the long and the short window.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BurnRateAlert {
-    /// How urgent it is, such as page or ticket.
-    #[schemars(length(min = 1))]
-    pub(super) severity: String,
-    /// The burn rate that both windows must exceed.
-    #[schemars(extend("exclusiveMinimum" = 0))]
-    pub(super) burn_rate: Number,
-    /// The long window.
-    pub(super) window: PromDuration,
-    /// Default: 1/12 of the long one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) short_window: Option<PromDuration>,
-    /// How long the condition must hold before the alert fires. Default: 0s.
-    #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
-    pub(super) for_: Option<PromDuration>,
-    /// How long the alert goes on firing after the condition ended. Default: 0s.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) keep_firing_for: Option<PromDuration>,
-    /// Bad events in the long window below which it does not fire. Default: 3 for page and critical, else 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) min_bad_events: Option<Number>,
-    /// Beside those of the SLO.
-    #[serde(default, skip_serializing_if = "Texts::is_empty")]
-    pub(super) labels: Texts,
-    /// Beside those of the SLO.
-    #[serde(default, skip_serializing_if = "Texts::is_empty")]
-    pub(super) annotations: Texts,
 }
 
 /// Label or annotation names with their values.

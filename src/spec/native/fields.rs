@@ -9,8 +9,10 @@ pub(super) const THRESHOLD: [&str; 3] = ["metric", "op", "value"];
 pub(super) const OBJECTIVE: [&str; 5] = ["target", "window", "windows", "budgeting", "slice"];
 pub(super) const CALENDAR: [&str; 4] = ["calendar", "time_zone", "start", "count"];
 pub(super) const SLICE: [&str; 2] = ["window", "target"];
-pub(super) const ALERTING: [&str; 1] = ["burn_rate_alerts"];
-pub(super) const ALERT: [&str; 9] = [
+pub(super) const ALERTING: [&str; 6] =
+    ["burn_rate_alerts", "budget_alerts", "no_data_alerts", "inhibit", "min_bad_events", "min_total_events"];
+pub(super) const ALERT: [&str; 11] = [
+    "name",
     "severity",
     "burn_rate",
     "window",
@@ -18,6 +20,24 @@ pub(super) const ALERT: [&str; 9] = [
     "for",
     "keep_firing_for",
     "min_bad_events",
+    "min_total_events",
     "labels",
     "annotations",
 ];
+pub(super) const BUDGET_CAUSES: [&str; 4] =
+    ["remaining_below", "exhausted", "exhausted_within", "dropped_by"];
+pub(super) const BUDGET_ALERT: [&str; 11] = [
+    "name",
+    "severity",
+    "remaining_below",
+    "exhausted",
+    "exhausted_within",
+    "dropped_by",
+    "within",
+    "for",
+    "keep_firing_for",
+    "labels",
+    "annotations",
+];
+pub(super) const NO_DATA_ALERT: [&str; 7] =
+    ["name", "severity", "status", "for", "keep_firing_for", "labels", "annotations"];

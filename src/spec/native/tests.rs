@@ -9,8 +9,9 @@ use super::{fields, schema, yaml};
 use crate::{
     labels::{METRIC_NAME, MatchOp, Matcher, Selector},
     slo::{
-        Budgeting, BurnRateAlert, Counted, Grouping, HistogramMeasure, Indicator, Interval, Measure,
-        Objective, Replace, Slo, SloId, Target, Term, Threshold, ThresholdOp, TimeWindow, workbook_alerts,
+        Budgeting, BurnRateAlert, Cause, Counted, DataStatus, Grouping, HistogramMeasure, Indicator,
+        Interval, Measure, Objective, Replace, Slo, SloId, StateAlert, Target, Term, Threshold, ThresholdOp,
+        TimeWindow, workbook_alerts,
     },
     spec::{self, Diagnostic, Settings, Specs},
     time::{Calendar, CalendarUnit},
@@ -89,9 +90,11 @@ fn the_reader_knows_the_fields_of_the_schema() {
     let known = [
         ("", fields::ROOT.as_slice()),
         ("Alerting", &fields::ALERTING),
+        ("BudgetAlert", &fields::BUDGET_ALERT),
         ("BurnRateAlert", &fields::ALERT),
         ("Calendar", &fields::CALENDAR),
         ("Metadata", &fields::METADATA),
+        ("NoDataAlert", &fields::NO_DATA_ALERT),
         ("Objective", &fields::OBJECTIVE),
         ("Slice", &fields::SLICE),
         ("Sli", &fields::SLI),
@@ -197,6 +200,8 @@ fn slo_of(indicator: Indicator) -> Slo {
         objective,
         indicator,
         alerts,
+        state_alerts: Vec::new(),
+        inhibits: true,
     }
 }
 
@@ -306,6 +311,12 @@ fn any_texts() -> impl Strategy<Value = BTreeMap<String, String>> {
     proptest::collection::btree_map("[a-z]{1,8}x", any_text(), 0..3)
 }
 
+/// Texts with no broken template among them.
+fn any_annotations() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let is_whole = |text: &String| crate::template::check(text).is_ok();
+    any_texts().prop_filter("templates", move |texts| texts.values().all(is_whole))
+}
+
 /// What YAML might take for something else, too.
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -321,15 +332,19 @@ fn any_text() -> impl Strategy<Value = String> {
 fn any_alert() -> impl Strategy<Value = BurnRateAlert> {
     let windows = (1..48u32, any::<bool>());
     let times = (0..3u64, 0..3u64);
-    ("[a-z]{1,5}", windows, 0.01..100.0, times, 0..9u32, any_texts(), any_texts()).prop_map(
-        |(severity, (hours, is_usual), factor, times, least, labels, annotations)| BurnRateAlert {
+    let least = (0..9u32, 0..3u32);
+    let name = proptest::option::of(any_text());
+    ("[a-z]{1,5}", name, windows, 0.01..100.0, times, least, any_texts(), any_annotations()).prop_map(
+        |(severity, name, (hours, is_usual), factor, times, least, labels, annotations)| BurnRateAlert {
+            name,
             severity,
             short: if is_usual { HOUR * hours / 12 } else { HOUR * hours / 2 },
             long: HOUR * hours,
             factor,
             for_: Duration::from_millis(times.0 * 1_500),
             keep_firing_for: Duration::from_secs(times.1 * 100),
-            min_bad_events: f64::from(least) / 2.0,
+            min_bad_events: f64::from(least.0) / 2.0,
+            min_total_events: f64::from(least.1) * 100.0,
             labels,
             annotations,
         },
@@ -346,16 +361,47 @@ fn any_alerts() -> impl Strategy<Value = Option<Vec<BurnRateAlert>>> {
     proptest::option::of(alerts)
 }
 
+/// Those of budgets before those of data, as they are written.
+fn any_state_alerts() -> impl Strategy<Value = Vec<StateAlert>> {
+    let share = || (1..100u32).prop_map(|percent| f64::from(percent) / 100.0);
+    let hours = || (1..72u32).prop_map(|hours| HOUR * hours);
+    let budget = prop_oneof![
+        share().prop_map(Cause::RemainingBelow),
+        Just(Cause::Exhausted),
+        hours().prop_map(Cause::ExhaustedWithin),
+        (share(), hours()).prop_map(|(share, within)| Cause::DroppedBy { share, within }),
+    ];
+    let no_data = proptest::sample::subsequence(DataStatus::ALL[1..].to_vec(), 1..=5).prop_map(Cause::NoData);
+    let alert = |(severity, cause, seconds, labels): (String, Cause, u64, _)| StateAlert {
+        name: None,
+        severity,
+        cause,
+        for_: Duration::from_secs(seconds),
+        keep_firing_for: Duration::from_secs(seconds / 2),
+        labels,
+        annotations: BTreeMap::new(),
+    };
+    let alerts = move |cause: BoxedStrategy<Cause>, severity: &'static str| {
+        let alert = (severity.prop_map(String::from), cause, 0..600u64, any_texts()).prop_map(alert);
+        proptest::option::of(alert)
+    };
+    (alerts(budget.boxed(), "[a-z]{1,5}"), alerts(no_data.boxed(), "[a-z]{1,5}"))
+        .prop_map(|(budget, no_data)| budget.into_iter().chain(no_data).collect())
+}
+
 prop_compose! {
     fn any_slo()(
         indicator in any_indicator(), objective in any_objective(), alerts in any_alerts(),
         name in "[a-z0-9.-]{1,9}", description in prop_oneof![Just(String::new()), any_text()],
-        labels in any_texts(), annotations in any_texts(),
+        labels in any_texts(), annotations in any_annotations(),
+        state_alerts in any_state_alerts(), inhibits in any::<bool>(),
     ) -> Slo {
         let workbook = || workbook_alerts(objective.period(), objective.budgeting);
         let id = SloId { service: "1".to_owned(), name };
         let alerts = alerts.unwrap_or_else(workbook);
-        Slo { id, description, labels, annotations, objective, indicator, alerts }
+        Slo {
+            id, description, labels, annotations, objective, indicator, alerts, state_alerts, inhibits,
+        }
     }
 }
 

@@ -5,13 +5,14 @@
 use super::{
     API_VERSIONS,
     document::{
-        Alerting, ApiVersion, Budgeting, BurnRateAlert, Calendar, CalendarUnit, Kind, Metadata, Number,
-        Objective, Percent, PromDuration, ServiceLevelObjective, Sli, Slice, Spec, Texts, Threshold, Window,
+        Alerting, ApiVersion, BudgetAlert, Budgeting, BurnRateAlert, Calendar, CalendarUnit, DataStatus,
+        Kind, Metadata, NoDataAlert, Number, Objective, Percent, PromDuration, ServiceLevelObjective, Sli,
+        Slice, Spec, Texts, Threshold, Window,
     },
 };
 use crate::{
     promql::{self, Queries},
-    slo::{self, Counted, Grouping, Indicator, Measure, Question, Slo, Term, TimeWindow},
+    slo::{self, Cause, Counted, Grouping, Indicator, Measure, Question, Slo, StateAlert, Term, TimeWindow},
     spec::{self, Settings},
     time,
 };
@@ -43,9 +44,7 @@ pub fn yaml(slo: &Slo, settings: &Settings) -> Result<String, Unsayable> {
 /// # Errors
 /// When it cannot be written.
 pub fn alerting_yaml(slo: &Slo) -> Result<String, Unsayable> {
-    let budgeting = slo.objective.budgeting;
-    let burn_rate_alerts = slo.alerts.iter().map(|alert| burn_rate_alert(alert, budgeting)).collect();
-    let section = std::collections::BTreeMap::from([("alerting", Alerting { burn_rate_alerts })]);
+    let section = std::collections::BTreeMap::from([("alerting", alerting(slo, burn_rate_alerts(slo)))]);
     serde_saphyr::to_string(&section).map_err(|error| Unsayable(error.to_string()))
 }
 
@@ -70,7 +69,7 @@ fn document(slo: &Slo) -> Result<ServiceLevelObjective, Unsayable> {
         description,
         sli: sli(&slo.indicator)?,
         objective: objective(&slo.objective),
-        alerting: alerting(slo),
+        alerting: alerting_unless_usual(slo),
     };
     Ok(ServiceLevelObjective {
         api_version: ApiVersion::Slod,
@@ -202,22 +201,34 @@ fn percent_text(ratio: f64) -> String {
 // === alerts ===
 
 /// Nothing where the defaults are meant.
-fn alerting(slo: &Slo) -> Option<Alerting> {
-    let budgeting = slo.objective.budgeting;
-    if slo.alerts == slo::workbook_alerts(slo.objective.period(), budgeting) {
-        return None;
+fn alerting_unless_usual(slo: &Slo) -> Option<Alerting> {
+    let is_usual = slo.alerts == slo::workbook_alerts(slo.objective.period(), slo.objective.budgeting);
+    let burn_rate_alerts = burn_rate_alerts(slo).filter(|_| !is_usual);
+    let says_more = !slo.state_alerts.is_empty() || !slo.inhibits;
+    (!is_usual || says_more).then(|| alerting(slo, burn_rate_alerts))
+}
+
+fn alerting(slo: &Slo, burn_rate_alerts: Option<Vec<BurnRateAlert>>) -> Alerting {
+    Alerting {
+        burn_rate_alerts,
+        budget_alerts: slo.state_alerts.iter().filter_map(budget_alert).collect(),
+        no_data_alerts: slo.state_alerts.iter().filter_map(no_data_alert).collect(),
+        inhibit: (!slo.inhibits).then_some(false),
+        min_bad_events: None,
+        min_total_events: None,
     }
-    let burn_rate_alerts = slo.alerts.iter().map(|alert| burn_rate_alert(alert, budgeting)).collect();
-    Some(Alerting { burn_rate_alerts })
+}
+
+fn burn_rate_alerts(slo: &Slo) -> Option<Vec<BurnRateAlert>> {
+    let budgeting = slo.objective.budgeting;
+    Some(slo.alerts.iter().map(|alert| burn_rate_alert(alert, budgeting)).collect())
 }
 
 fn burn_rate_alert(alert: &slo::BurnRateAlert, budgeting: slo::Budgeting) -> BurnRateAlert {
-    let unless_zero = |duration: std::time::Duration| {
-        Some(duration).filter(|duration| !duration.is_zero()).map(PromDuration)
-    };
     let default = slo::default_min_bad_events(&alert.severity, budgeting);
     let is_default_short = alert.short == alert.long / super::LONG_BY_SHORT;
     BurnRateAlert {
+        name: alert.name.clone(),
         severity: alert.severity.clone(),
         burn_rate: Number(alert.factor),
         window: PromDuration(alert.long),
@@ -225,7 +236,58 @@ fn burn_rate_alert(alert: &slo::BurnRateAlert, budgeting: slo::Budgeting) -> Bur
         for_: unless_zero(alert.for_),
         keep_firing_for: unless_zero(alert.keep_firing_for),
         min_bad_events: Some(alert.min_bad_events).filter(|least| *least != default).map(Number),
+        min_total_events: Some(alert.min_total_events).filter(|least| *least != 0.0).map(Number),
         labels: Texts(alert.labels.clone()),
         annotations: Texts(alert.annotations.clone()),
     }
+}
+
+fn budget_alert(alert: &StateAlert) -> Option<BudgetAlert> {
+    let empty = BudgetAlert {
+        name: alert.name.clone(),
+        severity: alert.severity.clone(),
+        remaining_below: None,
+        exhausted: None,
+        exhausted_within: None,
+        dropped_by: None,
+        within: None,
+        for_: unless_zero(alert.for_),
+        keep_firing_for: unless_zero(alert.keep_firing_for),
+        labels: Texts(alert.labels.clone()),
+        annotations: Texts(alert.annotations.clone()),
+    };
+    Some(match alert.cause {
+        Cause::RemainingBelow(share) => BudgetAlert { remaining_below: Some(percent(share)), ..empty },
+        Cause::Exhausted => BudgetAlert { exhausted: Some(true), ..empty },
+        Cause::ExhaustedWithin(time) => BudgetAlert { exhausted_within: Some(PromDuration(time)), ..empty },
+        Cause::DroppedBy { share, within } => {
+            BudgetAlert { dropped_by: Some(percent(share)), within: Some(PromDuration(within)), ..empty }
+        }
+        Cause::NoData(_) => return None,
+    })
+}
+
+fn no_data_alert(alert: &StateAlert) -> Option<NoDataAlert> {
+    let Cause::NoData(statuses) = &alert.cause else { return None };
+    let status = |status: &slo::DataStatus| match status {
+        slo::DataStatus::Ok => None,
+        slo::DataStatus::NoTraffic => Some(DataStatus::NoTraffic),
+        slo::DataStatus::CatchingUp => Some(DataStatus::CatchingUp),
+        slo::DataStatus::Stale => Some(DataStatus::Stale),
+        slo::DataStatus::SenderDown => Some(DataStatus::SenderDown),
+        slo::DataStatus::NoSeries => Some(DataStatus::NoSeries),
+    };
+    Some(NoDataAlert {
+        name: alert.name.clone(),
+        severity: alert.severity.clone(),
+        status: statuses.iter().filter_map(status).collect(),
+        for_: unless_zero(alert.for_),
+        keep_firing_for: unless_zero(alert.keep_firing_for),
+        labels: Texts(alert.labels.clone()),
+        annotations: Texts(alert.annotations.clone()),
+    })
+}
+
+fn unless_zero(duration: std::time::Duration) -> Option<PromDuration> {
+    Some(duration).filter(|duration| !duration.is_zero()).map(PromDuration)
 }

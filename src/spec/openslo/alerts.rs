@@ -356,6 +356,8 @@ impl Burn {
             labels.insert(TARGET_LABEL.to_owned(), targets.join(","));
         }
         BurnRateAlert {
+            name: None,
+            min_total_events: 0.0,
             severity: condition.severity.clone(),
             short: self.short.unwrap_or(condition.lookback / LONG_BY_SHORT),
             long: condition.lookback,

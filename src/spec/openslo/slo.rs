@@ -291,6 +291,8 @@ fn to_slo(reader: &mut Reader<'_>, common: &Common<'_>, member: Member) -> Optio
         objective,
         indicator,
         alerts,
+        state_alerts: Vec::new(),
+        inhibits: true,
     };
     Some(Placed { slo, at, sli: at })
 }

@@ -159,6 +159,8 @@ impl Tier {
         let short = scaled(self.short, window).max(MINUTE);
         let min_bad_events = |severity| slo::default_min_bad_events(severity, Budgeting::Occurrences);
         BurnRateAlert {
+            name: None,
+            min_total_events: 0.0,
             short,
             long: scaled(self.long, window).max(short * 2),
             factor: self.factor,

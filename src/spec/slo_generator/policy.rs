@@ -147,6 +147,8 @@ fn read_window(reader: &mut Reader<'_>, step: &Fields<'_>) -> Option<Duration> {
 
 fn alert(window: Duration, factor: f64) -> BurnRateAlert {
     BurnRateAlert {
+        name: None,
+        min_total_events: 0.0,
         severity: SEVERITY.to_owned(),
         short: window / LONG_BY_SHORT,
         long: window,

@@ -239,6 +239,7 @@ fn alert(alert: &AlertMemory) -> wire::Alert {
         severity: alert.severity.clone(),
         short_ms: millis(alert.short),
         long_ms: millis(alert.long),
+        condition: alert.condition.clone(),
         ..wire::Alert::default()
     };
     alert_state(alert.state, of_windows)
@@ -294,6 +295,7 @@ fn read_alert(alert: wire::Alert) -> Result<AlertMemory, DecodeError> {
         state: read_alert_state(&alert)?,
         short: length(alert.short_ms)?,
         long: length(alert.long_ms)?,
+        condition: alert.condition,
         severity: alert.severity,
     })
 }

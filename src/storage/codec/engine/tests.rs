@@ -63,12 +63,9 @@ fn any_alert() -> impl Strategy<Value = AlertMemory> {
         (time(), time()).prop_map(|(since, at)| AlertState::Resolved { since, at }),
     ];
     let length = || (0u64..1 << 40).prop_map(Duration::from_millis);
-    ("[a-z]{0,9}", length(), length(), state).prop_map(|(severity, short, long, state)| AlertMemory {
-        severity,
-        short,
-        long,
-        state,
-    })
+    ("[a-z]{0,9}", length(), length(), "[a-z 0-9]{0,9}", state).prop_map(
+        |(severity, short, long, condition, state)| AlertMemory { severity, short, long, condition, state },
+    )
 }
 
 prop_compose! {

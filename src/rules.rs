@@ -307,7 +307,7 @@ fn not_notifying() -> Alert {
         .annotation(
             "description",
             &["Alerts wait and are sent again, but people do not hear of them in time. Other receivers may. slod's log \
-               tells why; see slod_notifications_*."],
+               tells why, and slod_notifications_errors_total how many."],
         )
 }
 

@@ -60,7 +60,7 @@ struct TierPast {
     end_ms: i64,
     /// What lies before each slot, and at last all of it.
     sums: Vec<Counts>,
-    /// Whether it holds all that any tier does, so that there is nothing before.
+    /// Whether it holds all that was ever counted, so that there is nothing before.
     holds_all: bool,
 }
 
@@ -75,8 +75,7 @@ impl Past {
             TierPast::new(layout, ring, *tail, row.at)
         });
         let mut tiers: Vec<TierPast> = tiers.collect();
-        let all = tiers.last().and_then(|coarsest| coarsest.sums.last().copied());
-        tiers.iter_mut().for_each(|tier| tier.holds_all = tier.sums.last().copied() == all);
+        tiers.iter_mut().for_each(|tier| tier.holds_all = tier.sums.last() == Some(&row.lifetime));
         Self {
             tiers,
             at: row.at,

@@ -32,7 +32,15 @@ metadata: {name: by-route, service: shop}
 spec:
   sli: {bad: "sum by (route) (rate(errors_total[5m]))", total: "sum by (route) (rate(requests_total[5m]))"}
   objective: {target: 99, window: 30d}
-  alerting: {burn_rate_alerts: []}
+  alerting:
+    burn_rate_alerts: []
+    budget_alerts:
+      - {severity: ticket, exhausted: true}
+      - {severity: ticket, remaining_below: 50%, for: 2h}
+      - {severity: ticket, exhausted_within: 30d, name: EndsSoon}
+      - {severity: page, dropped_by: 90%, within: 1h}
+    no_data_alerts:
+      - {severity: ticket, status: [no_traffic, stale]}
 "#;
 
 /// A service of two routes, and slod.

@@ -97,7 +97,7 @@ fn alert(AlertContents { instance, alert }: &AlertContents) -> Value {
         "severity": alert.severity,
         "short_window_seconds": alert.short.as_secs_f64(),
         "long_window_seconds": alert.long.as_secs_f64(),
-        "condition": alert.condition,
+        "condition": (!alert.condition.is_empty()).then_some(&alert.condition),
         "state": state,
         "since": since.map(moment),
     })

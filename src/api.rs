@@ -45,10 +45,13 @@ pub struct Facts<'a> {
     /// How often everything is evaluated.
     pub interval: Duration,
     /// Copies of the histories of instances by their places in reports of a roster; the reason if there are none.
-    pub copied: &'a dyn Fn(&Arc<Roster>, &[usize]) -> Result<Vec<Copied>, String>,
+    pub copied: &'a Copying<'a>,
     /// Whether nobody waits for the answer any more.
     pub is_overdue: &'a dyn Fn() -> bool,
 }
+
+/// Copies the histories of instances by their places in reports of a roster.
+pub type Copying<'a> = dyn Fn(&Arc<Roster>, &[usize]) -> Result<Vec<Copied>, String> + 'a;
 
 const PREFIX: &str = "/api/v1/";
 

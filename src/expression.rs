@@ -314,9 +314,10 @@ impl Expression {
     /// Every selector of the newest samples of series, with how long before the moment it looks.
     pub fn latest(&self) -> Vec<(&Selector, Duration)> {
         let mut latest = Vec::new();
-        self.visit(&mut |part| match part {
-            Self::Latest(selector, offset) => latest.push((selector, *offset)),
-            _ => (),
+        self.visit(&mut |part| {
+            if let Self::Latest(selector, offset) = part {
+                latest.push((selector, *offset));
+            }
         });
         latest
     }

@@ -62,6 +62,7 @@ pub(super) async fn read(
 }
 
 async fn read_body(body: Incoming, timeout: Duration) -> Result<Bytes, (StatusCode, String)> {
+    #[expect(clippy::disallowed_methods, reason = "it is bounded")]
     let body = Limited::new(body, FORM_BYTES_MAX).collect();
     match tokio::time::timeout(timeout, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -315,7 +315,7 @@ fn fire_and_reset(permille: u32) -> Vec<(Option<Duration>, Option<Duration>)> {
     let began = START + DAY * 3;
     let last = detection(3, permille).unwrap_or(DAY * 3) + STEP;
     let mut ended = began;
-    while ended.since(began) < last || ended.since(began).as_secs() % WIDEST_SLOT.as_secs() != 0 {
+    while ended.since(began) < last || !ended.since(began).as_secs().is_multiple_of(WIDEST_SLOT.as_secs()) {
         let (now, fires) = step(STEP, permille);
         for ((fired, _), fires) in times.iter_mut().zip(fires) {
             if fires {

@@ -282,7 +282,7 @@ impl Scrapes {
             let name = ["requests_total", "seconds_total"][number / 4];
             let random = self.random();
             let value = &mut self.values[number];
-            *value = if random % 500 == 0 { 0.0 } else { *value };
+            *value = if random.is_multiple_of(500) { 0.0 } else { *value };
             *value +=
                 (random % if number % 2 == 0 { 90 } else { 7 }) as f64 * if number < 4 { 1.0 } else { 0.25 };
             let labels = format!("{name}{{code=\"{code}\",zone=\"{zone}\",instance=\"i\",job=\"j\"}}");

@@ -2,7 +2,7 @@
 //!
 //! `{{ labels.slo }}` and `{{ value | humanize }}` are the same in both but for the `$`, so that texts of Prometheus'
 //! rules work as they are: `{{ $labels.slo }}`, `{{ $value | humanizePercentage }}`, `{{ printf "%.2f" $value }}`
-//! ([`go`]). A text that uses more of Go's language is told apart; it is up to the caller to deliver it as it is.
+//! (`go`). A text that uses more of Go's language is told apart; it is up to the caller to deliver it as it is.
 //!
 //! It does not know alerts. The invariant: a rendering ends soon, is short, and reaches nothing but what it is given.
 

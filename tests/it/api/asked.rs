@@ -61,7 +61,7 @@ fn the_subset_of_queries() {
         &[("service=shop,slo=availability,tier=1,window=5m", 1.0)],
     );
     check(&service, &format!("{of_5m} < 20"), &[]);
-    check(&service, "count(slo_burn_rate{window=~\"5m|1h\"})", &[("", 2.0)]);
+    check(&service, "count(slo_burn_rate{slo=\"availability\",window=~\"5m|1h\"})", &[("", 2.0)]);
     check(
         &service,
         "max by (service) (slo_burn_rate{window!~\"5m|.*[hd]|10m|day\"})",

@@ -133,10 +133,7 @@ spec:
             &[("summary", "s"), ("description", "{{ labels.slo | humanize }}")],
             &[
                 ("summary", "s"),
-                (
-                    "description",
-                    "<error expanding template: invalid operation: \"availability\" is no number>",
-                ),
+                ("description", "<error expanding template: invalid operation: 'availability' is no number>"),
             ],
         );
     }

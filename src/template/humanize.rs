@@ -23,8 +23,11 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_function("index", |map: Value, key: Value| map.get_item(&key));
 }
 
+/// A function by its name.
+type Named<F> = (&'static str, F);
+
 /// Functions of a number.
-pub(super) const NUMBERS: [(&str, fn(f64) -> String); 5] = [
+pub(super) const NUMBERS: [Named<fn(f64) -> String>; 5] = [
     ("humanize", humanize),
     ("humanize1024", humanize_1024),
     ("humanizeDuration", humanize_duration),
@@ -33,7 +36,7 @@ pub(super) const NUMBERS: [(&str, fn(f64) -> String); 5] = [
 ];
 
 /// Functions of a text.
-pub(super) const TEXTS: [(&str, fn(&str) -> String); 2] =
+pub(super) const TEXTS: [Named<fn(&str) -> String>; 2] =
     [("toUpper", |text| text.to_uppercase()), ("toLower", |text| text.to_lowercase())];
 
 /// Functions of several things.

@@ -57,7 +57,7 @@ fn templates_of_jinja_work_too() {
 fn what_is_broken_is_told_with_its_place() {
     refused("ab {{ $labels.slo ", "$labels.slo ", "unexpected character");
     refused("a {{ labels.slo | humanise }}", "humanise }}", "unknown filter: filter humanise is unknown");
-    refused("a {% if labels.slo %}b", "", "unexpected end of input");
+    refused("a {% if labels.slo %}b", "b", "unexpected end of input");
     refused("{{ $value | humanize }} {{ labels. }}", "}}", "unexpected end of variable block");
 }
 

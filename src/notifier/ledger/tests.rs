@@ -54,9 +54,12 @@ fn resolved(since: i64, until: i64) -> AlertState {
     AlertState::Resolved { since: at(since), at: at(until) }
 }
 
+/// When, an alert's state and whether it is muted, and what is told.
+type Evaluation<'a> = (i64, Option<(AlertState, bool)>, &'a str);
+
 /// What is told in each of these evaluations: when, of what state, whether muted. `None` is an alert that is not there.
 #[track_caller]
-fn check(pace: Pace, evaluations: &[(i64, Option<(AlertState, bool)>, &str)]) {
+fn check(pace: Pace, evaluations: &[Evaluation<'_>]) {
     let mut ledger = Ledger::new(pace);
     for (second, state, expected) in evaluations {
         let alerts: Vec<_> = state.iter().map(|(state, muted)| alert("a", *state, *muted)).collect();

@@ -234,7 +234,7 @@ impl Shared {
 /// What people look for first after a night: which alert became what, and why.
 fn log_transition(Transition { from, alert }: &Transition) {
     let (name, severity) = (&alert.labels["alertname"], &alert.labels["severity"]);
-    let group = (!alert.group.is_empty()).then(|| alert.group.to_string()).unwrap_or_default();
+    let group = if alert.group.is_empty() { String::new() } else { alert.group.to_string() };
     let (slo, from, to) = (&alert.slo.id, from.name(), alert.state.name());
     tracing::info!(%slo, %group, name, severity, from, to, muted = alert.is_muted, reason = alert.reason, "alert");
 }

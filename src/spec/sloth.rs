@@ -287,12 +287,11 @@ fn read_alerting(
     let common = read_marks(reader, &fields);
     let page = read_severity(reader, &fields, page_alert, &common);
     let ticket = read_severity(reader, &fields, ticket_alert, &common);
-    if page.is_some() || ticket.is_some() {
-        reader.required_text(&fields, "name");
-    }
+    let is_on = page.is_some() || ticket.is_some();
+    let name = if is_on { reader.required_text(&fields, "name").map(str::to_owned) } else { None };
     let enabled = service.alerts.iter().filter_map(|alert| {
         let marks = if alert.severity == "page" { &page } else { &ticket };
-        marks.clone().map(|marks| marked(alert.clone(), marks))
+        marks.clone().map(|marks| marked(BurnRateAlert { name: name.clone(), ..alert.clone() }, marks))
     });
     let alerts: Vec<BurnRateAlert> = enabled.collect();
     if let Some(objective) = objective {

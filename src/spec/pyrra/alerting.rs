@@ -66,8 +66,11 @@ const TIERS: [Tier; 4] = [
 
 const DEAD_ALERT_WAY_OUT: &str = "it never fires in Pyrra either; slod's own format takes lower burn rates";
 
-/// Reads the field `alerting`. Names of alerts are not used, and neither is what it says of absent metrics: slod
-/// always tells of them, as the data status.
+// What Pyrra calls an alert whose spec does not.
+const USUAL_NAME: &str = "ErrorBudgetBurn";
+
+/// Reads the field `alerting`. What it says of absent metrics is not used: slod always tells of them, as the data
+/// status.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     spec: &Fields<'_>,
@@ -75,23 +78,26 @@ pub(super) fn read(
 ) -> Vec<BurnRateAlert> {
     let known = ["disabled", "burnrates", "absent", "name", "absentName", "severities"];
     let fields = spec.get("alerting").and_then(|node| reader.fields(node, &known));
-    let mut is_on = true;
+    let (mut is_on, mut name) = (true, String::new());
     let mut severities = TIERS.map(|tier| tier.severity.to_owned());
     if let Some(fields) = &fields {
         is_on = read_switches(reader, fields);
+        name = reader.optional_text(fields, "name");
         read_severities(reader, fields, &mut severities);
     }
     match objective {
-        Some(objective) if is_on => alerts(reader, spec, objective, severities),
+        Some(objective) if is_on => {
+            let name = if name.is_empty() { USUAL_NAME.to_owned() } else { name };
+            let named = |alert| BurnRateAlert { name: Some(name.clone()), ..alert };
+            alerts(reader, spec, objective, severities).into_iter().map(named).collect()
+        }
         _ => Vec::new(),
     }
 }
 
 /// Whether there are burn rate alerts.
 fn read_switches(reader: &mut Reader<'_>, alerting: &Fields<'_>) -> bool {
-    for text in ["name", "absentName"] {
-        reader.optional_text(alerting, text);
-    }
+    reader.optional_text(alerting, "absentName");
     reader.optional_flag(alerting, "absent");
     let is_disabled = reader.optional_flag(alerting, "disabled");
     let burn_rates = alerting.get("burnrates").is_none() || reader.optional_flag(alerting, "burnrates");

@@ -3,9 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use prost::Message;
 use slod::{
     engine,
+    exposition::{self, Format, Renderer},
     histogram::Histogram,
     ingest,
     labels::Labels,
@@ -62,6 +64,25 @@ fn a_tick_in_which_no_instance_comes_or_goes_allocates_nothing() {
     let firing = report.slos.iter().filter(|slo| slo.alerts.iter().any(|alert| alert.level == 2)).count();
     let overspent = report.slos.iter().filter(|slo| slo.budget().remaining < 0.0).count();
     assert_eq!((firing, overspent), (SIZE / 10, SIZE / 10), "they were busy");
+}
+
+#[test]
+fn a_page_takes_little_more_memory_than_its_text_and_the_next_one_none() {
+    let mut fleet = Fleet::new(SIZE);
+    let report = fleet.tick(SECOND);
+    let mut page = Vec::new();
+    let mut renderer = Renderer::new(exposition::Config::default());
+    let first = allocation_counter::measure(|| page = renderer.render(&report, Format::Text));
+    let bytes: usize = page.iter().map(Bytes::len).sum();
+    assert!(bytes > 2_000_000, "it is large");
+    // Labels that are worked out on the way are part of it.
+    assert!(first.bytes_max as f64 <= 1.2 * bytes as f64, "{} for a page of {bytes}", first.bytes_max);
+    renderer.take_back(page);
+    let mut page = Vec::new();
+    let next = allocation_counter::measure(|| page = renderer.render(&report, Format::Text));
+    assert_eq!(page.iter().map(Bytes::len).sum::<usize>(), bytes);
+    // The list of chunks, and names.
+    assert!(next.bytes_max < 100_000, "{}", next.bytes_max);
 }
 
 #[test]
